@@ -1,0 +1,9 @@
+//! aimock answers LLM API calls from JSON fixtures, and records what it does not know.
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod provider;
+pub mod reply;
+pub mod request;
+
+pub use reply::{Answer, Reply};

@@ -1,0 +1,145 @@
+//! What every wire must obey; for the tests of the rooms and of the whole table.
+
+use super::{AnswerHead, Call, Carries, Codec, Encoding, Fault, Head, Progress};
+use crate::frame::{Decoder, Framing, Status};
+use crate::reply::{Answer, Part, Reply};
+use crate::request::Request;
+use hyper::HeaderMap;
+
+/// How a body came out.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// Whole, with its answer.
+    Whole(Answer),
+    /// It ended without a terminal event or a finish reason.
+    Cut,
+    /// It must not be recorded.
+    Fault(Fault),
+    /// It could not be framed.
+    Unframed,
+}
+
+impl Outcome {
+    /// The turn of a whole answer.
+    #[track_caller]
+    pub(crate) fn turn(self) -> Reply {
+        match self {
+            Outcome::Whole(Answer::Turn(reply)) => reply,
+            other => panic!("not a whole turn: {other:?}"),
+        }
+    }
+}
+
+/// Collapses a body fed in these chunks, as a relay does.
+pub(crate) fn collapse<'c>(codec: &dyn Codec, framing: Framing, chunks: impl IntoIterator<Item = &'c [u8]>) -> Outcome {
+    let mut decoder = Decoder::new(framing);
+    let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type: framing.content_type() });
+    let mut progress = Progress::More;
+    for chunk in chunks {
+        let mut rest = chunk;
+        loop {
+            match decoder.next(rest) {
+                Ok(Status::Frame { frame, used }) => {
+                    match collapser.push(&frame) {
+                        Ok(p) => progress = p,
+                        Err(fault) => return Outcome::Fault(fault),
+                    }
+                    rest = &rest[used..];
+                }
+                Ok(Status::Incomplete) => break,
+                Err(_) => return Outcome::Unframed,
+            }
+        }
+    }
+    match decoder.end() {
+        Ok(None) => {}
+        Ok(Some(frame)) => match collapser.push(&frame) {
+            Ok(p) => progress = p,
+            Err(fault) => return Outcome::Fault(fault),
+        },
+        Err(_) if progress == Progress::Done => {}
+        Err(_) => return Outcome::Unframed,
+    }
+    if progress == Progress::More { Outcome::Cut } else { Outcome::Whole(collapser.finish()) }
+}
+
+/// Collapses a golden body whole, byte by byte and cut at every offset; the outcome, which must always be the same.
+#[track_caller]
+pub(crate) fn golden(codec: &dyn Codec, framing: Framing, body: &[u8]) -> Outcome {
+    let whole = collapse(codec, framing, [body]);
+    assert_eq!(collapse(codec, framing, body.chunks(1)), whole, "byte by byte");
+    for cut in 0..=body.len() {
+        assert_eq!(collapse(codec, framing, [&body[..cut], &body[cut..]]), whole, "cut at {cut}");
+    }
+    whole
+}
+
+/// Reads a request body as the endpoint at `path` would.
+#[track_caller]
+pub(crate) fn with_request<T>(path: &str, body: &str, then: impl FnOnce(&dyn Codec, &Request<'_>) -> T) -> T {
+    let headers = HeaderMap::new();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let head = Head { method: "POST", path, query, headers: &headers };
+    let found = super::route(&head);
+    assert!(found.known, "no route for {path}");
+    let call = Call { head, params: found.params, body: body.as_bytes() };
+    let request = found.codec.decode(&call).expect("a good request");
+    then(found.codec, &request)
+}
+
+/// What a client gets for this answer, put together again: whole and streamed.
+pub(crate) fn round_trip(codec: &dyn Codec, answer: &Answer, request: &Request<'_>) -> (Outcome, Outcome) {
+    let to = Encoding { request, chunk_chars: 3, now: 1_700_000_000, seed: 7 };
+    let whole = codec.encode_whole(answer, &to);
+    let streamed = codec.encode_stream(answer, &to);
+    let framing = if request.streamed() { request.framing } else { Framing::Whole };
+    (collapse(codec, Framing::Whole, [&whole[..]]), collapse(codec, framing, [&streamed.bytes[..]]))
+}
+
+/// A turn without what the wire cannot carry, in the order in which it comes back.
+pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
+    let mut reply = reply.clone();
+    reply.parts.retain_mut(|part| match part {
+        Part::Text { text, signature } => {
+            *signature = signature.take().filter(|_| carries.signatures && carries.order);
+            !text.is_empty() || signature.is_some()
+        }
+        Part::Reasoning { text, signature } => {
+            *signature = signature.take().filter(|_| carries.signatures);
+            carries.reasoning && (!text.is_empty() || signature.is_some())
+        }
+        Part::RedactedReasoning(_) => carries.redacted,
+        Part::ToolCall(call) => {
+            if !carries.call_ids {
+                call.id = None;
+            }
+            carries.tool_calls
+        }
+    });
+    if !carries.order {
+        let mut texts = Reply::default();
+        let mut calls = Vec::new();
+        let (mut text, mut reasoning) = (String::new(), String::new());
+        for part in reply.parts.drain(..) {
+            match part {
+                Part::Text { text: t, .. } => text.push_str(&t),
+                Part::Reasoning { text: t, .. } => reasoning.push_str(&t),
+                other => calls.push(other),
+            }
+        }
+        texts.push_reasoning(&reasoning);
+        texts.push_text(&text);
+        texts.parts.extend(calls);
+        reply.parts = texts.parts;
+    }
+    if !carries.refusal {
+        reply.refusal = None;
+    }
+    if !carries.id {
+        reply.id = None;
+    }
+    if !carries.model {
+        reply.model = None;
+    }
+    reply
+}

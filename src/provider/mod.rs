@@ -1,0 +1,361 @@
+//! The providers: one room (file) each, and the table that everything else is derived from.
+//!
+//! A room takes bytes and returns values; it knows no socket, file or clock. Two traits carry all of it: [`Codec`] (one
+//! a wire format) and [`Collapse`] (one a streamed or whole answer). No module outside this folder names a provider:
+//! flags, key variables, credential headers, error shapes and SDK variables come from [`PROVIDERS`].
+
+#[cfg(test)]
+pub(crate) mod laws;
+pub mod openai;
+pub mod openai_chat;
+mod raw;
+mod route;
+mod words;
+
+pub use route::{Call, Head, Matched, Route, route};
+pub use words::{Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out};
+
+use crate::frame::{Frame, Frames, Framing};
+use crate::reply::{Answer, ErrorAnswer};
+use crate::request::{Kind, Request};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Every provider, in the order routes are tried. A new one adds its room, its `mod` line and its row here.
+pub static PROVIDERS: &[&Provider] = &[
+    &openai::PROVIDER, // last: its routes take any path prefix
+];
+
+/// One provider: what its room tells the rest of the program.
+#[derive(Debug)]
+pub struct Provider {
+    /// Lower-case name: `--provider-NAME`, `AIMOCK_PROVIDER_NAME_KEY`, the file name of recordings.
+    pub name: &'static str,
+    /// The name for people.
+    pub title: &'static str,
+    /// Endpoints, the more specific first.
+    pub routes: &'static [Route],
+    /// Where its API key goes.
+    pub credential: Credential,
+    /// Header names (lower case) whose values are secret, beside the credential's.
+    pub secret_headers: &'static [&'static str],
+    /// Query parameters whose values are secret.
+    pub secret_query: &'static [&'static str],
+    /// How sure this provider is that a request to a path no route knows is its own: 0 not at all, 1 by path, 2 by
+    /// auth header. The highest claim wins, the earlier row among equals.
+    pub claims: fn(&Head<'_>) -> u8,
+    /// An error in this provider's shape.
+    pub error: fn(&ErrorAnswer) -> ErrorBody,
+    /// Requests to its upstream carry an AWS signature for this service name.
+    pub sigv4_service: Option<&'static str>,
+    /// Environment variables that point its official SDKs at a base URL, and placeholder keys:
+    /// `{url}` stands for the server's URL without a trailing slash.
+    pub sdk_variables: &'static [(&'static str, &'static str)],
+}
+
+/// Where a provider's API key goes in a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Credential {
+    /// Header name, lower case.
+    pub header: &'static str,
+    /// What stands before the key (`Bearer `).
+    pub prefix: &'static str,
+}
+
+/// An error's body and the headers that belong to its shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorBody {
+    /// JSON.
+    pub json: Value,
+    /// Headers beside `content-type`.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl From<Value> for ErrorBody {
+    fn from(json: Value) -> Self {
+        ErrorBody { json, headers: Vec::new() }
+    }
+}
+
+/// A request that its API would refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRequest {
+    /// `invalid_json` or `invalid_request`.
+    pub code: &'static str,
+    /// What is wrong, naming the field or the place.
+    pub message: String,
+    /// The field at fault.
+    pub param: Option<String>,
+}
+
+impl BadRequest {
+    /// A field that the API requires is absent or of the wrong kind.
+    pub fn field(param: &str, message: impl Into<String>) -> Self {
+        BadRequest { code: "invalid_request", message: message.into(), param: Some(param.to_owned()) }
+    }
+}
+
+/// What an encoder is given beside the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding<'a> {
+    /// The request that is answered.
+    pub request: &'a Request<'a>,
+    /// Characters of text in one streamed frame, at least 1.
+    pub chunk_chars: usize,
+    /// Unix seconds, for answers that carry a time.
+    pub now: i64,
+    /// Differs for every answer; ids are made from it.
+    pub seed: u64,
+}
+
+impl Encoding<'_> {
+    /// An id that no other answer of this process has: the prefix and 24 hex digits; `n` tells apart several in one
+    /// answer.
+    pub fn id(&self, prefix: &str, n: usize) -> String {
+        // splitmix64, <https://prng.di.unimi.it/splitmix64.c>
+        let mix = |x: u64| {
+            let z = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        };
+        let low = mix(self.seed.wrapping_add((n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        format!("{prefix}{low:016x}{:08x}", mix(low) >> 32)
+    }
+}
+
+/// One wire format: a request's shape and its answer's, whole and streamed.
+pub trait Codec: Sync + std::fmt::Debug {
+    /// Name of the wire format; part of the request's hash, so two providers that share a wire share recordings.
+    fn wire(&self) -> &'static str;
+
+    /// What kind of answer its endpoint gives.
+    fn kind(&self) -> Kind;
+
+    /// Reads a request, borrowing from its body and path.
+    ///
+    /// # Errors
+    /// [`BadRequest`]: not JSON, or without a field that the API requires.
+    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest>;
+
+    /// Writes the whole answer as JSON. Called with the kind of answer that [`Codec::kind`] says: a turn, or
+    /// embeddings with exactly one vector an input; never with an error or a raw answer.
+    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8>;
+
+    /// Writes the streamed answer in the framing that the request asked for; called like [`Codec::encode_whole`].
+    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames;
+
+    /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse>;
+
+    /// Bytes that a terminal frame holds and that tell a client that the answer is over; a frame that has begun with
+    /// them is kept back until its recording is safe.
+    fn end_marker(&self) -> Option<&'static [u8]>;
+
+    /// Where the tool-call ids stand in a request's body.
+    fn call_ids(&self) -> &'static [CallId] {
+        &[]
+    }
+
+    /// What a turn can keep on this wire; what it cannot is lost on the way through.
+    fn carries(&self) -> Carries {
+        Carries::ALL
+    }
+
+    /// Its finish reasons, where it has them.
+    fn finish_words(&self) -> Option<&'static FinishWords> {
+        None
+    }
+
+    /// Its names for token counts, where it has them.
+    fn usage_shape(&self) -> Option<&'static UsageShape> {
+        None
+    }
+
+    /// What is answered where no fixture fits, nothing is recorded and the server is not strict: a list of the models
+    /// that fixtures name, an estimated token count. `None`: a miss.
+    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
+        None
+    }
+
+    /// An error in this wire's shape, where that is not its provider's.
+    fn error(&self, _error: &ErrorAnswer) -> Option<ErrorBody> {
+        None
+    }
+}
+
+/// The head of an upstream's answer, as far as collapsing needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerHead<'a> {
+    /// How its body is framed.
+    pub framing: Framing,
+    /// HTTP status, a 2xx.
+    pub status: u16,
+    /// `content-type`, or empty.
+    pub content_type: &'a str,
+}
+
+/// How far an answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More is to come; a body that ends here was cut.
+    More,
+    /// A finish reason came: a clean end of the body makes the answer whole.
+    Finished,
+    /// The terminal event came: the answer is whole.
+    Done,
+}
+
+/// An answer that must not become a fixture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The provider reported an error inside its answer; what it said.
+    Upstream(String),
+    /// The answer is not what this wire format allows; what was found.
+    Unreadable(String),
+}
+
+/// Makes one small answer of many frames.
+pub trait Collapse {
+    /// Takes one frame.
+    ///
+    /// # Errors
+    /// [`Fault`]: the answer is relayed on, and not recorded.
+    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault>;
+
+    /// Bytes kept so far.
+    fn kept_bytes(&self) -> usize;
+
+    /// The answer. Called once, after a terminal event or a clean end that followed a finish reason.
+    fn finish(&mut self) -> Answer;
+}
+
+/// A place in a request's body that holds a tool-call id: the member `key` of an object that also has the member
+/// `beside` (any object, where that is empty).
+#[derive(Clone, Copy, Debug)]
+pub struct CallId {
+    /// The member that holds the id.
+    pub key: &'static str,
+    /// A member that must stand beside it, or empty.
+    pub beside: &'static str,
+}
+
+/// What of a [`crate::Reply`] survives a wire format, so that the round trip law knows what to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Carries {
+    /// Reasoning text.
+    pub reasoning: bool,
+    /// Signatures of reasoning.
+    pub signatures: bool,
+    /// Redacted reasoning.
+    pub redacted: bool,
+    /// The order of text, reasoning and tool calls; without it they come back as reasoning, text, tools.
+    pub order: bool,
+    /// Tool-call ids.
+    pub call_ids: bool,
+    /// Several tool calls in one turn, and tool calls at all.
+    pub tool_calls: bool,
+    /// A refusal of its own.
+    pub refusal: bool,
+    /// The answer's id.
+    pub id: bool,
+    /// The model's name.
+    pub model: bool,
+}
+
+impl Carries {
+    /// All of it.
+    pub const ALL: Carries = Carries {
+        reasoning: true,
+        signatures: true,
+        redacted: true,
+        order: true,
+        call_ids: true,
+        tool_calls: true,
+        refusal: true,
+        id: true,
+        model: true,
+    };
+}
+
+/// Parses a request's body.
+///
+/// # Errors
+/// `invalid_json` with line and column for broken JSON; `invalid_request` naming the field for JSON of another shape.
+pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadRequest> {
+    serde_json::from_slice(body).map_err(|e| {
+        let message = e.to_string();
+        if e.is_data() {
+            let param = message.split('`').nth(1).filter(|_| message.starts_with("missing field")).map(str::to_owned);
+            BadRequest { code: "invalid_request", message: format!("the request body is not valid: {message}"), param }
+        } else {
+            BadRequest {
+                code: "invalid_json",
+                message: format!("the request body is not JSON: {message}"),
+                param: None,
+            }
+        }
+    })
+}
+
+/// Parses a frame's data, for a collapser.
+///
+/// # Errors
+/// [`Fault::Unreadable`] with what was found.
+pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
+    serde_json::from_slice(frame.data).map_err(|e| {
+        let seen: String = String::from_utf8_lossy(frame.data).chars().take(80).collect();
+        Fault::Unreadable(format!("{e} in `{seen}`"))
+    })
+}
+
+/// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
+pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.char_indices().nth(chars.max(1)).map_or(rest.len(), |(at, _)| at);
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// The provider of this name.
+pub fn by_name(name: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().copied().find(|p| p.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_never_split_a_character() {
+        assert_eq!(pieces("añ🌍日x", 2).collect::<Vec<_>>(), ["añ", "🌍日", "x"]);
+        assert_eq!(pieces("", 2).count(), 0);
+        assert_eq!(pieces("ab", 0).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn broken_bodies_name_the_place_or_the_field() {
+        #[derive(Deserialize, Debug)]
+        struct Body {
+            #[allow(dead_code)]
+            model: String,
+        }
+        let e = parse_body::<Body>(b"{\"model\":\n oops}").unwrap_err();
+        assert_eq!(e.code, "invalid_json");
+        assert!(e.message.contains("line 2"), "{}", e.message);
+        let e = parse_body::<Body>(b"{}").unwrap_err();
+        assert_eq!((e.code, e.param.as_deref()), ("invalid_request", Some("model")));
+    }
+
+    #[test]
+    fn provider_names_are_unique() {
+        for (i, a) in PROVIDERS.iter().enumerate() {
+            assert!(PROVIDERS[i + 1..].iter().all(|b| b.name != a.name), "{}", a.name);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! OpenAI, and every service that speaks its API under a path prefix of its own.
+//! <https://platform.openai.com/docs/api-reference>
+
+use super::{Credential, ErrorBody, Provider, Route, openai_chat};
+use crate::reply::ErrorAnswer;
+use serde_json::json;
+
+/// The row of the table.
+pub static PROVIDER: Provider = Provider {
+    name: "openai",
+    title: "OpenAI",
+    routes: &[Route::post("/**/chat/completions", &openai_chat::Chat)],
+    credential: Credential { header: "authorization", prefix: "Bearer " },
+    secret_headers: &[],
+    secret_query: &[],
+    claims: |_| 0, // the row of last resort
+    error,
+    sigv4_service: None,
+    sdk_variables: &[("OPENAI_BASE_URL", "{url}/v1"), ("OPENAI_API_KEY", "sk-aimock-placeholder")],
+};
+
+/// <https://platform.openai.com/docs/guides/error-codes>
+pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
+    let kind = e.kind.as_deref().unwrap_or(match e.status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    });
+    json!({"error": {"message": e.message, "type": kind, "param": e.param, "code": e.code}}).into()
+}

@@ -1,0 +1,72 @@
+//! Everything that has no room of its own: kept verbatim, matched on method, path and canonical body.
+
+use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress};
+use crate::frame::{Frame, Frames};
+use crate::reply::{Answer, RawAnswer, RawBody};
+use crate::request::{Kind, Request};
+
+/// The wire of endpoints that no codec reads.
+#[derive(Debug)]
+pub struct Raw;
+
+impl Codec for Raw {
+    fn wire(&self) -> &'static str {
+        "raw"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Raw
+    }
+
+    fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+        Ok(Request::new(Kind::Raw))
+    }
+
+    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
+        Vec::new() // raw answers are sent as they are
+    }
+
+    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
+        Frames::default()
+    }
+
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        collapser(answer)
+    }
+
+    fn end_marker(&self) -> Option<&'static [u8]> {
+        Some(b"[DONE]")
+    }
+}
+
+/// Keeps an answer verbatim; for the `Raw` codec and for codecs whose endpoint has answers of other kinds.
+pub fn collapser(answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+    Box::new(Keep { status: answer.status, content_type: answer.content_type.to_owned(), body: Vec::new() })
+}
+
+struct Keep {
+    status: u16,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+impl Collapse for Keep {
+    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
+        self.body.extend_from_slice(frame.data);
+        Ok(Progress::Finished)
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    fn finish(&mut self) -> Answer {
+        let bytes = std::mem::take(&mut self.body);
+        let json = self.content_type.contains("json").then(|| serde_json::from_slice(&bytes).ok()).flatten();
+        Answer::Raw(RawAnswer {
+            status: self.status,
+            content_type: std::mem::take(&mut self.content_type),
+            body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
+        })
+    }
+}
