@@ -5,5 +5,6 @@ pub mod frame;
 pub mod provider;
 pub mod reply;
 pub mod request;
+pub mod upstream;
 
 pub use reply::{Answer, Reply};

@@ -1,0 +1,5 @@
+//! The way to the real providers.
+
+mod base;
+
+pub use base::BaseUrl;
