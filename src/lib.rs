@@ -1,10 +1,15 @@
 //! aimock answers LLM API calls from JSON fixtures, and records what it does not know.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod error;
 pub mod frame;
+pub mod log;
 pub mod provider;
 pub mod reply;
 pub mod request;
 pub mod upstream;
 
+pub use config::Config;
+pub use error::Error;
 pub use reply::{Answer, Reply};
