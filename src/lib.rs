@@ -6,6 +6,7 @@ pub mod error;
 pub mod frame;
 pub mod log;
 pub mod provider;
+pub mod redact;
 pub mod reply;
 pub mod request;
 pub mod upstream;

@@ -1,5 +1,8 @@
 //! The provider-neutral view of a request: what matching needs, borrowed from its body.
 
+pub mod canonical;
+pub mod volatile;
+
 use crate::frame::Framing;
 use serde::de::{self, Deserialize, Deserializer};
 use std::borrow::Cow;

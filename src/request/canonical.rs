@@ -1,0 +1,413 @@
+//! A request's canonical form and its two hashes.
+//!
+//! Format version 1. The hashed bytes are `aimock 1`, the wire's name and the model, each with a newline after it, and
+//! then the body: as JSON without white space, keys sorted by their bytes, without the members that do not change what
+//! is asked (`stream`, `stream_options`, `user`, `metadata`, `store`) and the paths that `--ignore` names, tool-call ids
+//! replaced by `call_N` in the order they first occur, secrets redacted. Bodies that are not JSON are taken as they
+//! are, multipart bodies part by part without their boundary. The hash is the first 8 bytes of SHA-256. The volatile
+//! hash is over the same with volatile text in strings replaced by its kind, see [`super::volatile`].
+
+use super::volatile;
+use crate::provider::CallId;
+use crate::redact::Redactor;
+use ring::digest;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The version of the format, written beside every hash.
+pub const VERSION: u64 = 1;
+
+/// Members of a body that do not change what is asked.
+const NOT_IDENTITY: [&str; 5] = ["stream", "stream_options", "user", "metadata", "store"];
+
+/// The first 8 bytes of a SHA-256, written as 16 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash(pub u64);
+
+impl Hash {
+    /// Hashes bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(bytes);
+        Self::from(context)
+    }
+
+    /// Reads 16 hex digits; anything else is not a hash.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        digits.then(|| u64::from_str_radix(text, 16).ok().map(Hash)).flatten()
+    }
+
+    /// The first 8 hex digits.
+    pub fn short(self) -> String {
+        format!("{:08x}", self.0 >> 32)
+    }
+
+    fn from(context: digest::Context) -> Self {
+        let digest = context.finish();
+        Hash(digest.as_ref()[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What of a request is hashed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The wire's name; for a raw request its method and path too.
+    pub wire: &'a str,
+    /// The model asked for.
+    pub model: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// The body's `content-type`, or empty.
+    pub content_type: &'a str,
+    /// Where tool-call ids stand.
+    pub call_ids: &'static [CallId],
+}
+
+/// A request in canonical form.
+#[derive(Clone, Debug)]
+pub struct Canonical {
+    /// The request's hash.
+    pub request: Hash,
+    /// The hash of the request without its volatile text.
+    pub volatile: Hash,
+    /// The hash of the body alone.
+    pub body: Hash,
+    /// Short hashes of the body's parts, so that a drift can say what changed.
+    pub parts: Parts,
+}
+
+/// Short hashes of a JSON body's members: one a member, or one an element where the member is a list.
+pub type Parts = Map<String, Value>;
+
+/// JSON pointers whose values are no part of a request's identity; `*` stands for any key or index.
+#[derive(Clone, Debug, Default)]
+pub struct Ignore(Vec<Vec<String>>);
+
+impl Ignore {
+    /// Reads pointers such as `/metadata/run` or `/messages/*/name` (RFC 6901 escapes).
+    pub fn new(pointers: &[String]) -> Self {
+        let steps = |p: &String| p.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+        Ignore(pointers.iter().map(steps).collect())
+    }
+}
+
+/// Brings a request into canonical form.
+pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) -> Canonical {
+    let head = format!("aimock {VERSION}\n{}\n{}\n", subject.wire, subject.model);
+    let Ok(mut body) = serde_json::from_slice::<Value>(subject.body) else {
+        return opaque(&head, subject, redactor);
+    };
+    if let Value::Object(members) = &mut body {
+        for name in NOT_IDENTITY {
+            members.shift_remove(name);
+        }
+    }
+    for pointer in &ignore.0 {
+        remove(&mut body, pointer);
+    }
+    number_call_ids(&mut body, subject.call_ids, &mut Vec::new());
+    redact(&mut body, redactor);
+    let mut text = Vec::with_capacity(subject.body.len());
+    write(&body, false, &mut text);
+    let mut without_volatile = Vec::with_capacity(text.len());
+    write(&body, true, &mut without_volatile);
+    Canonical {
+        request: hash(&head, &text),
+        volatile: hash(&head, &without_volatile),
+        body: Hash::of(&text),
+        parts: parts(&body),
+    }
+}
+
+fn hash(head: &str, body: &[u8]) -> Hash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(head.as_bytes());
+    context.update(body);
+    Hash::from(context)
+}
+
+/// A body that is not JSON.
+fn opaque(head: &str, subject: &Subject<'_>, redactor: &Redactor) -> Canonical {
+    let body = match boundary(subject.content_type) {
+        Some(boundary) => without_boundary(subject.body, &boundary),
+        None => subject.body.to_vec(),
+    };
+    let text = std::str::from_utf8(&body).ok();
+    let redacted = text.map(|t| redactor.redact(t).into_owned().into_bytes());
+    let steady = text.map(|t| volatile::replace(&redactor.redact(t)).into_owned().into_bytes());
+    let body = redacted.unwrap_or(body);
+    Canonical {
+        request: hash(head, &body),
+        volatile: hash(head, steady.as_deref().unwrap_or(&body)),
+        body: Hash::of(&body),
+        parts: Parts::new(),
+    }
+}
+
+fn boundary(content_type: &str) -> Option<String> {
+    let (kind, parameters) = content_type.split_once(';')?;
+    if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
+        return None;
+    }
+    let value = parameters.split(';').find_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then_some(value)
+    })?;
+    Some(value.trim().trim_matches('"').to_owned())
+}
+
+/// The parts of a multipart body, each with its length before it, so that no boundary is needed.
+/// <https://www.rfc-editor.org/rfc/rfc2046#section-5.1>
+fn without_boundary(body: &[u8], boundary: &str) -> Vec<u8> {
+    let delimiter = format!("--{boundary}");
+    let mut out = Vec::with_capacity(body.len());
+    let mut starts = memchr::memmem::find_iter(body, delimiter.as_bytes()).peekable();
+    while let Some(start) = starts.next() {
+        let from = start + delimiter.len();
+        let Some(end) = starts.peek() else { break };
+        let part = &body[from..*end];
+        let part = part.strip_prefix(b"\r\n").or_else(|| part.strip_prefix(b"\n")).unwrap_or(part);
+        let part = part.strip_suffix(b"\r\n").or_else(|| part.strip_suffix(b"\n")).unwrap_or(part);
+        out.extend_from_slice(format!("part {}\n", part.len()).as_bytes());
+        out.extend_from_slice(part);
+        out.push(b'\n');
+    }
+    out
+}
+
+fn remove(value: &mut Value, pointer: &[String]) {
+    let [step, rest @ ..] = pointer else { return };
+    match value {
+        Value::Object(members) if step == "*" && rest.is_empty() => members.clear(),
+        Value::Object(members) if step == "*" => members.values_mut().for_each(|v| remove(v, rest)),
+        Value::Object(members) if rest.is_empty() => drop(members.shift_remove(step)),
+        Value::Object(members) => members.get_mut(step).into_iter().for_each(|v| remove(v, rest)),
+        Value::Array(items) if step == "*" && rest.is_empty() => items.clear(),
+        Value::Array(items) if step == "*" => items.iter_mut().for_each(|v| remove(v, rest)),
+        Value::Array(items) => {
+            let Some(at) = step.parse().ok().filter(|at| *at < items.len()) else { return };
+            if rest.is_empty() { drop(items.remove(at)) } else { remove(&mut items[at], rest) }
+        }
+        _ => {}
+    }
+}
+
+fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for place in places {
+                if (place.beside.is_empty() || members.contains_key(place.beside))
+                    && let Some(Value::String(id)) = members.get_mut(place.key)
+                {
+                    let n = seen.iter().position(|s| s == id).unwrap_or_else(|| {
+                        seen.push(id.clone());
+                        seen.len() - 1
+                    });
+                    *id = format!("call_{n}");
+                }
+            }
+            // In sorted order, so that the numbers do not depend on the order of keys.
+            let mut names: Vec<String> = members.keys().cloned().collect();
+            names.sort_unstable();
+            for name in names {
+                if let Some(member) = members.get_mut(&name)
+                    && !places.iter().any(|p| p.key == name && member.is_string())
+                {
+                    number_call_ids(member, places, seen);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| number_call_ids(v, places, seen)),
+        _ => {}
+    }
+}
+
+fn redact(value: &mut Value, redactor: &Redactor) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(redacted) = redactor.redact(text) {
+                *text = redacted;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| redact(v, redactor)),
+        Value::Object(members) => members.values_mut().for_each(|v| redact(v, redactor)),
+        _ => {}
+    }
+}
+
+/// Writes JSON without white space and with sorted keys.
+fn write(value: &Value, without_volatile: bool, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            out.push(b'{');
+            for (i, (name, member)) in members.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_string(name, out);
+                out.push(b':');
+                write(member, without_volatile, out);
+            }
+            out.push(b'}');
+        }
+        Value::Array(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(item, without_volatile, out);
+            }
+            out.push(b']');
+        }
+        Value::String(text) if without_volatile => write_string(&volatile::replace(text), out),
+        Value::String(text) => write_string(text, out),
+        Value::Number(number) if without_volatile => {
+            let number = number.to_string();
+            match volatile::replace(&number) {
+                Cow::Borrowed(same) => out.extend_from_slice(same.as_bytes()),
+                Cow::Owned(kind) => write_string(&kind, out),
+            }
+        }
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string is always JSON, and a Vec takes all bytes");
+}
+
+fn parts(body: &Value) -> Parts {
+    let short = |value: &Value| {
+        let mut text = Vec::new();
+        write(value, true, &mut text);
+        Value::from(Hash::of(&text).short())
+    };
+    let Value::Object(members) = body else { return Parts::new() };
+    let mut names: Vec<_> = members.iter().collect();
+    names.sort_unstable_by_key(|(name, _)| *name);
+    let hashes = names.into_iter().map(|(name, value)| {
+        let hashed = match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => items.iter().map(short).collect(),
+            other => short(other),
+        };
+        (name.clone(), hashed)
+    });
+    hashes.collect()
+}
+
+/// What differs between two requests' parts, in words: `messages[2]`, `temperature`, `tools[0]`.
+pub fn changed_parts(recorded: &Parts, asked: &Parts) -> Vec<String> {
+    let mut changed = Vec::new();
+    let mut names: Vec<&String> = recorded.keys().chain(asked.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        match (recorded.get(name), asked.get(name)) {
+            (Some(Value::Array(old)), Some(Value::Array(new))) => {
+                let differ = old.iter().zip(new).enumerate().filter(|(_, (a, b))| a != b);
+                changed.extend(differ.map(|(i, _)| format!("{name}[{i}] differs")));
+                let (old, new) = (old.len(), new.len());
+                if old != new {
+                    changed.push(format!("{name} has {new} entries, the recording {old}"));
+                }
+            }
+            (Some(old), Some(new)) if old != new => changed.push(format!("{name} differs")),
+            (Some(_), None) => changed.push(format!("{name} is missing")),
+            (None, Some(_)) => changed.push(format!("{name} is new")),
+            _ => {}
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: &[CallId] = &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }];
+
+    fn hashes(body: &str) -> (Hash, Hash) {
+        let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", call_ids: IDS };
+        let c = canonical(&subject, &Redactor::default(), &Ignore::new(&["/ignored/*/x".into(), "/gone".into()]));
+        (c.request, c.volatile)
+    }
+
+    #[test]
+    fn order_mode_ids_and_ignored_paths_change_nothing() {
+        let a = r#"{"model":"m","stream":true,"user":"u","gone":1,"ignored":[{"x":1,"y":2}],"messages":[{"a":1,"b":2},
+            {"tool_calls":[{"id":"call_abc","function":{}}]},{"tool_call_id":"call_abc"}]}"#;
+        let b = r#"{"messages":[{"b":2,"a":1},{"tool_calls":[{"function":{},"id":"zzz"}]},{"tool_call_id":"zzz"}],
+            "ignored":[{"y":2,"x":7}],"model":"m"}"#;
+        assert_eq!(hashes(a), hashes(b));
+        assert_ne!(hashes(a).0, hashes(&b.replace("\"tool_call_id\":\"zzz\"", "\"tool_call_id\":\"yyy\"")).0);
+    }
+
+    #[test]
+    fn volatile_text_changes_only_the_first_hash() {
+        let (a, b) = (hashes(r#"{"c":"at 2025-01-15"}"#), hashes(r#"{"c":"at 2026-02-16"}"#));
+        assert_ne!(a.0, b.0);
+        assert_eq!(a.1, b.1);
+    }
+
+    #[test]
+    fn multipart_bodies_do_not_depend_on_their_boundary() {
+        let with = |boundary: &str| {
+            let body =
+                format!("--{boundary}\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nx\r\n--{boundary}--\r\n");
+            let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
+            let subject =
+                Subject { wire: "raw", model: "", body: body.as_bytes(), content_type: &content_type, call_ids: &[] };
+            canonical(&subject, &Redactor::default(), &Ignore::default()).request
+        };
+        assert_eq!(with("abc"), with("xyz123"));
+    }
+
+    /// A change here orphans every fixture that people have recorded.
+    #[test]
+    fn hashes_are_pinned() {
+        let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi é🌍"}],"temperature":0.5}"#;
+        let pinned = [
+            (chat, "PIN1", "PIN1V"),
+            (r#"{"messages":[{"role":"user","content":"on 2025-01-15 10:30:00"}]}"#, "PIN2", "PIN2V"),
+            ("not json", "PIN3", "PIN3V"),
+        ];
+        for (body, request, volatile) in pinned {
+            let (r, v) = hashes(body);
+            assert_eq!((&*r.to_string(), &*v.to_string()), (request, volatile), "{body}");
+        }
+    }
+
+    #[test]
+    fn drift_is_told_part_by_part() {
+        let parts = |body: &str| parts(&serde_json::from_str(body).unwrap());
+        let old = parts(r#"{"messages":[{"a":1},{"b":2}],"temperature":1,"top_p":1}"#);
+        let new = parts(r#"{"messages":[{"a":1},{"b":3},{"c":4}],"temperature":2,"seed":1}"#);
+        assert_eq!(
+            changed_parts(&old, &new),
+            [
+                "messages[1] differs",
+                "messages has 3 entries, the recording 2",
+                "seed is new",
+                "temperature differs",
+                "top_p is missing"
+            ]
+        );
+    }
+}
