@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod error;
+pub mod fixture;
 pub mod frame;
 pub mod log;
 pub mod provider;
