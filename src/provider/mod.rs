@@ -4,6 +4,7 @@
 //! a wire format) and [`Collapse`] (one a streamed or whole answer). No module outside this folder names a provider:
 //! flags, key variables, credential headers, error shapes and SDK variables come from [`PROVIDERS`].
 
+pub mod anthropic;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod openai;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 /// Every provider, in the order routes are tried. A new one adds its room, its `mod` line and its row here.
 pub static PROVIDERS: &[&Provider] = &[
+    &anthropic::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 

@@ -1,0 +1,219 @@
+//! What a client gets, whole and as typed events. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+
+use super::{FINISH, USAGE};
+use crate::provider::{Encoding, answer_usage, finish_out, pieces};
+use crate::reply::{Part, Reply, Usage};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The turn as one JSON object.
+pub(in crate::provider) fn encode_whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
+    let usage = answer_usage(&USAGE, reply, to.request);
+    let stop = stop_reason(reply);
+    let content = blocks(reply, to);
+    json(&Message { content: &content, stop_reason: Some(&stop), ..Message::opening(reply, to, &usage) })
+}
+
+/// The turn as events in order: each one's name and its JSON, which holds the name as `type` too.
+pub(in crate::provider) fn encode_events(reply: &Reply, to: &Encoding<'_>, mut emit: impl FnMut(&'static str, &[u8])) {
+    let mut send = |event: &Event<'_>| emit(event.name(), &json(event));
+    let usage = answer_usage(&USAGE, reply, to.request);
+    let (first, last) = (opening_usage(&usage), closing_usage(&usage));
+    send(&Event::MessageStart { message: &Message::opening(reply, to, &first) });
+    for (index, block) in blocks(reply, to).iter().enumerate() {
+        send(&Event::ContentBlockStart { index, content_block: block.opening() });
+        block.deltas(to.chunk_chars, |delta| send(&Event::ContentBlockDelta { index, delta }));
+        send(&Event::ContentBlockStop { index });
+    }
+    let stop = stop_reason(reply);
+    send(&Event::MessageDelta { delta: Stop { stop_reason: &stop, stop_sequence: () }, usage: &last });
+    send(&Event::MessageStop {});
+}
+
+fn stop_reason(reply: &Reply) -> String {
+    match reply.finish_word() {
+        // The wire has no other place to say that a refusal is one.
+        "stop" if reply.refusal.is_some() => "refusal".to_owned(),
+        word => finish_out(&FINISH, word),
+    }
+}
+
+/// The content blocks; a refusal that stands alone is text here.
+fn blocks<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Block<'a>> {
+    let mut blocks: Vec<_> = reply.parts.iter().enumerate().map(|(n, part)| Block::new(part, n, to)).collect();
+    if let Some(text) = reply.refusal.as_deref().filter(|_| reply.content().is_empty()) {
+        blocks.push(Block::Text { text });
+    }
+    blocks
+}
+
+/// A stream's first usage holds all but the answer's length, which nobody knows yet.
+fn opening_usage(usage: &Usage) -> Usage {
+    let mut usage = usage.clone();
+    if let Some(output) = usage.get_mut("output_tokens") {
+        *output = output.as_u64().unwrap_or(1).min(1).into();
+    }
+    usage
+}
+
+/// A stream's last usage holds the members that its event is documented to have.
+fn closing_usage(usage: &Usage) -> Usage {
+    const MEMBERS: [&str; 6] = [
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+        "output_tokens_details",
+        "server_tool_use",
+    ];
+    let member = |name: &str| usage.get(name).map(|count| (name.to_owned(), count.clone()));
+    MEMBERS.into_iter().filter_map(member).collect()
+}
+
+#[derive(serde::Serialize)]
+struct Message<'a> {
+    id: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    role: &'a str,
+    model: &'a str,
+    content: &'a [Block<'a>],
+    stop_reason: Option<&'a str>,
+    stop_sequence: (),
+    usage: &'a Usage,
+}
+
+impl<'a> Message<'a> {
+    /// As it stands before its first block.
+    fn opening(reply: &'a Reply, to: &Encoding<'a>, usage: &'a Usage) -> Self {
+        Message {
+            id: reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("msg_", 0)), Cow::Borrowed),
+            kind: "message",
+            role: reply.role.as_deref().unwrap_or("assistant"),
+            model: reply.model.as_deref().unwrap_or(&to.request.model),
+            content: &[],
+            stop_reason: None,
+            stop_sequence: (),
+            usage,
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block<'a> {
+    Text { text: &'a str },
+    Thinking { thinking: &'a str, signature: &'a str },
+    RedactedThinking { data: &'a str },
+    ToolUse { id: Cow<'a, str>, name: &'a str, input: Input<'a> },
+}
+
+impl<'a> Block<'a> {
+    fn new(part: &'a Part, n: usize, to: &Encoding<'_>) -> Self {
+        match part {
+            Part::Text { text, .. } => Block::Text { text },
+            Part::Reasoning { text, signature } => {
+                Block::Thinking { thinking: text, signature: signature.as_deref().unwrap_or("") }
+            }
+            Part::RedactedReasoning(data) => Block::RedactedThinking { data },
+            Part::ToolCall(call) => Block::ToolUse {
+                id: call.id.as_deref().map_or_else(|| Cow::Owned(to.id("toolu_", n + 1)), Cow::Borrowed),
+                name: &call.name,
+                input: Input(&call.arguments),
+            },
+        }
+    }
+
+    /// The block without what its deltas will bring.
+    fn opening(&self) -> Block<'_> {
+        match self {
+            Block::Text { .. } => Block::Text { text: "" },
+            Block::Thinking { .. } => Block::Thinking { thinking: "", signature: "" },
+            Block::RedactedThinking { data } => Block::RedactedThinking { data },
+            Block::ToolUse { id, name, .. } => Block::ToolUse { id: Cow::Borrowed(id), name, input: Input("") },
+        }
+    }
+
+    fn deltas(&self, chars: usize, mut delta: impl FnMut(Delta<'_>)) {
+        match self {
+            Block::Text { text } => pieces(text, chars).for_each(|text| delta(Delta::Text { text })),
+            Block::Thinking { thinking, signature } => {
+                pieces(thinking, chars).for_each(|thinking| delta(Delta::Thinking { thinking }));
+                if !signature.is_empty() {
+                    delta(Delta::Signature { signature });
+                }
+            }
+            Block::RedactedThinking { .. } => {}
+            Block::ToolUse { input, .. } => {
+                pieces(input.0, chars).for_each(|partial_json| delta(Delta::InputJson { partial_json }));
+            }
+        }
+    }
+}
+
+/// A call's arguments as the object that the wire wants: text that is no JSON object is kept in a member `_raw`.
+struct Input<'a>(&'a str);
+
+impl Serialize for Input<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.trim();
+        if text.starts_with('{')
+            && let Ok(object) = serde_json::from_str::<&RawValue>(text)
+        {
+            return object.serialize(serializer);
+        }
+        let mut object = serializer.serialize_map(None)?;
+        if !text.is_empty() {
+            object.serialize_entry("_raw", text)?;
+        }
+        object.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event<'a> {
+    MessageStart { message: &'a Message<'a> },
+    ContentBlockStart { index: usize, content_block: Block<'a> },
+    ContentBlockDelta { index: usize, delta: Delta<'a> },
+    ContentBlockStop { index: usize },
+    MessageDelta { delta: Stop<'a>, usage: &'a Usage },
+    MessageStop {},
+}
+
+impl Event<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Event::MessageStart { .. } => "message_start",
+            Event::ContentBlockStart { .. } => "content_block_start",
+            Event::ContentBlockDelta { .. } => "content_block_delta",
+            Event::ContentBlockStop { .. } => "content_block_stop",
+            Event::MessageDelta { .. } => "message_delta",
+            Event::MessageStop {} => "message_stop",
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(tag = "type")]
+enum Delta<'a> {
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
+}
+
+#[derive(serde::Serialize)]
+struct Stop<'a> {
+    stop_reason: &'a str,
+    stop_sequence: (),
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("these structs have string keys only")
+}

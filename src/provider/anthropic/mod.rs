@@ -1,0 +1,246 @@
+//! Anthropic's Messages API, and the same wire where others host it: Azure, Vertex AI (the model in the path) and,
+//! inside another framing, Bedrock. <https://docs.anthropic.com/en/api/messages>
+
+mod answer;
+mod collapse;
+mod request;
+
+pub(super) use answer::{encode_events, encode_whole};
+pub(super) use collapse::Collapser;
+pub(super) use request::decode_body;
+
+use super::{
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords, Head,
+    Provider, Route, UsageShape,
+};
+use crate::frame::{Frames, Framing, sse};
+use crate::reply::{Answer, ErrorAnswer};
+use crate::request::{Kind, Request};
+use serde_json::{Value, json};
+
+/// The row of the table.
+pub static PROVIDER: Provider = Provider {
+    name: "anthropic",
+    title: "Anthropic",
+    routes: &[
+        Route::post("/**/v1/messages", &MESSAGES),
+        Route::post("/**/v1/messages/count_tokens", &CountTokens),
+        Route { method: "GET", path: "/v1/models", when: is_ours, codec: &Models },
+    ],
+    credential: Credential { header: "x-api-key", prefix: "" },
+    secret_headers: &["authorization"],
+    secret_query: &[],
+    claims: |head| if is_ours(head) { 2 } else { 0 },
+    error,
+    sigv4_service: None,
+    sdk_variables: &[("ANTHROPIC_BASE_URL", "{url}"), ("ANTHROPIC_API_KEY", "sk-aimock-placeholder")],
+};
+
+/// The official SDKs send both headers on every request.
+fn is_ours(head: &Head<'_>) -> bool {
+    head.headers.contains_key("anthropic-version") || head.headers.contains_key("x-api-key")
+}
+
+/// The type is derived from the status where the answer has none. <https://docs.anthropic.com/en/api/errors>
+pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
+    let kind = e.kind.as_deref().unwrap_or(match e.status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        504 => "timeout_error",
+        529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    });
+    json!({"type": "error", "error": {"type": kind, "message": e.message}}).into()
+}
+
+/// <https://docs.anthropic.com/en/api/handling-stop-reasons>
+pub(super) static FINISH: FinishWords = FinishWords {
+    exact: &[("end_turn", "stop"), ("max_tokens", "length"), ("tool_use", "tool_calls"), ("refusal", "content_filter")],
+    near: &[("stop_sequence", "stop"), ("pause_turn", "stop"), ("model_context_window_exceeded", "length")],
+    otherwise: "end_turn",
+};
+
+/// <https://docs.anthropic.com/en/api/messages#response-usage>
+pub(super) static USAGE: UsageShape = UsageShape {
+    input: "/input_tokens",
+    output: "/output_tokens",
+    total: "",
+    cached: "/cache_read_input_tokens",
+    cache_write: "/cache_creation_input_tokens",
+    reasoning: "/output_tokens_details/thinking_tokens",
+    input_excludes_cached: true,
+    output_excludes_reasoning: false,
+};
+
+/// Where the tool-call ids stand in a request.
+pub(super) static CALL_IDS: &[CallId] =
+    &[CallId { key: "tool_use_id", beside: "" }, CallId { key: "id", beside: "input" }];
+
+/// What a turn keeps on this wire.
+pub(super) const CARRIES: Carries = Carries { refusal: false, ..Carries::ALL };
+
+/// The bytes that only the terminal event is sure to hold.
+const END: &[u8] = b"message_stop";
+
+/// `/v1/messages`: the body says whether to stream.
+pub(super) static MESSAGES: Messages = Messages { framing: None };
+
+/// Vertex AI's `publishers/anthropic/models/{model}:rawPredict`: the same, with the model from the path.
+/// <https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude>
+pub(super) static VERTEX_RAW_PREDICT: Messages = Messages { framing: None };
+
+/// Vertex AI's `publishers/anthropic/models/{model}:streamRawPredict`: always streamed.
+pub(super) static VERTEX_STREAM_RAW_PREDICT: Messages = Messages { framing: Some(Framing::Sse) };
+
+/// The Messages wire.
+#[derive(Debug)]
+pub(super) struct Messages {
+    /// What the path says about streaming; where it says nothing, the body's `stream` decides.
+    framing: Option<Framing>,
+}
+
+impl Codec for Messages {
+    fn wire(&self) -> &'static str {
+        "anthropic-messages"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+
+    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+        decode_body(call, call.param("model").cloned(), self.framing)
+    }
+
+    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        let Answer::Turn(reply) = answer else { return Vec::new() };
+        encode_whole(reply, to)
+    }
+
+    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        let Answer::Turn(reply) = answer else { return Frames::default() };
+        let mut frames = Frames::default();
+        encode_events(reply, to, |event, data| frames.push(|out| sse::encode(event, data, out)));
+        frames
+    }
+
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        Box::new(Collapser::new(answer.framing))
+    }
+
+    fn end_marker(&self) -> Option<&'static [u8]> {
+        Some(END)
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
+    }
+
+    fn carries(&self) -> Carries {
+        CARRIES
+    }
+
+    fn finish_words(&self) -> Option<&'static FinishWords> {
+        Some(&FINISH)
+    }
+
+    fn usage_shape(&self) -> Option<&'static UsageShape> {
+        Some(&USAGE)
+    }
+
+    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
+        Some(error(e))
+    }
+}
+
+/// `/v1/messages/count_tokens`: kept verbatim, estimated where there is no fixture.
+/// <https://docs.anthropic.com/en/api/messages-count-tokens>
+#[derive(Debug)]
+pub(super) struct CountTokens;
+
+impl Codec for CountTokens {
+    fn wire(&self) -> &'static str {
+        "anthropic-count-tokens"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Raw
+    }
+
+    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+        decode_body(call, call.param("model").cloned(), Some(Framing::Whole))?;
+        Ok(Request::new(Kind::Raw))
+    }
+
+    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
+        Vec::new() // raw answers are sent as they are
+    }
+
+    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
+        Frames::default()
+    }
+
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        super::raw::collapser(answer)
+    }
+
+    fn end_marker(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    fn without_fixture(&self, call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
+        let request = decode_body(call, call.param("model").cloned(), Some(Framing::Whole)).ok()?;
+        Some(json!({"input_tokens": request.estimated_tokens()}))
+    }
+
+    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
+        Some(error(e))
+    }
+}
+
+/// `/v1/models`, told from other providers' by its headers: kept verbatim, made up where there is no fixture.
+/// <https://docs.anthropic.com/en/api/models-list>
+#[derive(Debug)]
+struct Models;
+
+impl Codec for Models {
+    fn wire(&self) -> &'static str {
+        "anthropic-models"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Raw
+    }
+
+    fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+        Ok(Request::new(Kind::Raw))
+    }
+
+    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
+        Vec::new() // raw answers are sent as they are
+    }
+
+    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
+        Frames::default()
+    }
+
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        super::raw::collapser(answer)
+    }
+
+    fn end_marker(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, models: &[&str]) -> Option<Value> {
+        let model =
+            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
+        let data: Vec<Value> = models.iter().map(model).collect();
+        Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
+    }
+}

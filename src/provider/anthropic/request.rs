@@ -1,0 +1,177 @@
+//! What a client asks. <https://docs.anthropic.com/en/api/messages>
+
+use crate::frame::Framing;
+use crate::provider::{BadRequest, Call, parse_body};
+use crate::request::{Content, Kind, Message, Request, Role, Str};
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Reads a request in this wire's shape.
+///
+/// `model` is the model that the path names, for a body that names none. `framing` is what the path says about
+/// streaming; with `None` the body's `stream` decides between server-sent events and a whole answer.
+///
+/// # Errors
+/// [`BadRequest`]: not JSON, no messages, or no model in body and path. An absent `max_tokens` is let pass: services
+/// that host this wire do not all require it.
+pub(in crate::provider) fn decode_body<'a>(
+    call: &Call<'a>,
+    model: Option<Cow<'a, str>>,
+    framing: Option<Framing>,
+) -> Result<Request<'a>, BadRequest> {
+    let body: Body<'a> = parse_body(call.body)?;
+    let mut request = Request::new(Kind::Chat);
+    request.model =
+        body.model.map(|m| m.0).or(model).ok_or_else(|| BadRequest::field("model", "model: Field required"))?;
+    let Some(turns) = body.messages else {
+        return Err(BadRequest::field("messages", "messages: Field required"));
+    };
+    request.framing = framing.unwrap_or(if body.stream == Some(true) { Framing::Sse } else { Framing::Whole });
+    let system = body.system.map(|blocks| blocks.0).unwrap_or_default().into_iter();
+    request.messages = system.filter_map(|b| b.text).map(|text| Message::new(Role::System, text.0)).collect();
+    for turn in turns {
+        turn.append_to(&mut request.messages);
+    }
+    request.tools = body.tools.into_iter().flatten().filter_map(|t| t.name).map(|n| n.0).collect();
+    let format = body.output_config.and_then(|c| c.format).or(body.output_format);
+    request.response_format = format.and_then(|f| f.kind).map(|k| k.0);
+    Ok(request)
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    model: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    messages: Option<Vec<Turn<'a>>>,
+    #[serde(borrow, default)]
+    system: Option<Blocks<'a>>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(borrow, default)]
+    tools: Option<Vec<Tool<'a>>>,
+    #[serde(borrow, default)]
+    output_config: Option<OutputConfig<'a>>,
+    /// The beta's name for `output_config.format`.
+    #[serde(borrow, default)]
+    output_format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow, default)]
+    name: Option<Str<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow, default)]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Str<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Turn<'a> {
+    #[serde(borrow)]
+    role: Str<'a>,
+    #[serde(borrow, default)]
+    content: Blocks<'a>,
+}
+
+impl<'a> Turn<'a> {
+    /// Tool results stand inside user messages here: each becomes a message of its own, before the message's text.
+    fn append_to(self, messages: &mut Vec<Message<'a>>) {
+        let role = match &*self.role {
+            "assistant" => Role::Assistant,
+            "system" => Role::System,
+            _ => Role::User,
+        };
+        let mut text = Cow::Borrowed("");
+        let mut results = false;
+        for block in self.content.0 {
+            if block.kind.as_deref() == Some("tool_result") {
+                results = true;
+                let content = block.content.unwrap_or_default();
+                messages.push(Message {
+                    role: Role::Tool,
+                    text: content.0,
+                    tool_call_id: block.tool_use_id.map(|id| id.0),
+                });
+            } else if let Some(Str(more)) = block.text {
+                if text.is_empty() {
+                    text = more;
+                } else {
+                    text.to_mut().push_str(&more);
+                }
+            }
+        }
+        if !(results && text.is_empty()) {
+            messages.push(Message::new(role, text));
+        }
+    }
+}
+
+/// A string, or a list of blocks.
+#[derive(Default)]
+struct Blocks<'a>(Vec<Block<'a>>);
+
+#[derive(Default, Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    text: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    tool_use_id: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    content: Option<Content<'a>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Blocks<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BlocksVisitor)
+    }
+}
+
+struct BlocksVisitor;
+
+impl BlocksVisitor {
+    fn text<'a>(text: Cow<'a, str>) -> Blocks<'a> {
+        Blocks(vec![Block { text: Some(Str(text)), ..Block::default() }])
+    }
+}
+
+impl<'de> de::Visitor<'de> for BlocksVisitor {
+    type Value = Blocks<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of content blocks")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, s: &'de str) -> Result<Blocks<'de>, E> {
+        Ok(Self::text(Cow::Borrowed(s)))
+    }
+
+    fn visit_str<E: de::Error>(self, s: &str) -> Result<Blocks<'de>, E> {
+        Ok(Self::text(Cow::Owned(s.to_owned())))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Blocks<'de>, E> {
+        Ok(Blocks::default())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Blocks<'de>, A::Error> {
+        let mut blocks = Vec::new();
+        while let Some(block) = seq.next_element()? {
+            blocks.push(block);
+        }
+        Ok(Blocks(blocks))
+    }
+}
