@@ -13,6 +13,7 @@ use crate::redact::Redactor;
 use ring::digest;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 
 /// The version of the format, written beside every hash.
@@ -75,6 +76,32 @@ pub struct Subject<'a> {
     pub content_type: &'a str,
     /// Where tool-call ids stand.
     pub call_ids: &'static [CallId],
+}
+
+/// A request's identity, worked out when it is first asked for: requests that only rules answer never pay for it.
+#[derive(Debug)]
+pub struct Identity<'a> {
+    subject: Subject<'a>,
+    redactor: &'a Redactor,
+    ignore: &'a Ignore,
+    known: OnceCell<Canonical>,
+}
+
+impl<'a> Identity<'a> {
+    /// The identity of this request.
+    pub fn new(subject: Subject<'a>, redactor: &'a Redactor, ignore: &'a Ignore) -> Self {
+        Identity { subject, redactor, ignore, known: OnceCell::new() }
+    }
+
+    /// The canonical form.
+    pub fn get(&self) -> &Canonical {
+        self.known.get_or_init(|| canonical(&self.subject, self.redactor, self.ignore))
+    }
+
+    /// What replaces secrets on both sides.
+    pub fn redactor(&self) -> &'a Redactor {
+        self.redactor
+    }
 }
 
 /// A request in canonical form.
@@ -384,7 +411,7 @@ mod tests {
     fn hashes_are_pinned() {
         let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi é🌍"}],"temperature":0.5}"#;
         let pinned = [
-            (chat, "PIN1", "PIN1V"),
+            (chat, "95a3932c7c60a159", "c3376187ab33a5a2"),
             (r#"{"messages":[{"role":"user","content":"on 2025-01-15 10:30:00"}]}"#, "PIN2", "PIN2V"),
             ("not json", "PIN3", "PIN3V"),
         ];
