@@ -1,6 +1,7 @@
 //! aimock answers LLM API calls from JSON fixtures, and records what it does not know.
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod config;
 pub mod error;
 pub mod fixture;
@@ -8,6 +9,7 @@ pub mod frame;
 pub mod log;
 pub mod provider;
 pub mod redact;
+pub mod replay;
 pub mod reply;
 pub mod request;
 pub mod upstream;
