@@ -1,15 +1,20 @@
 //! aimock answers LLM API calls from JSON fixtures, and records what it does not know.
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod error;
 pub mod fixture;
 pub mod frame;
+pub mod health;
 pub mod log;
 pub mod provider;
 pub mod redact;
 pub mod reply;
 pub mod request;
+pub mod server;
 pub mod upstream;
 
 pub use config::Config;
