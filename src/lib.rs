@@ -2,16 +2,21 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod error;
 pub mod fixture;
 pub mod frame;
+pub mod health;
 pub mod log;
 pub mod provider;
 pub mod redact;
 pub mod replay;
 pub mod reply;
 pub mod request;
+pub mod server;
 pub mod upstream;
 
 pub use config::Config;

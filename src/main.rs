@@ -1,1 +1,48 @@
-fn main() {}
+//! The program: arguments, runtime, exit code. All else is in the library.
+#![forbid(unsafe_code)]
+
+use aimock::Error;
+use aimock::cli::{self, Command, ServeArgs};
+use aimock::log::Logger;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Where stderr is closed, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "aimock: error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<u8, Error> {
+    match cli::parse(std::env::args_os().skip(1), std::env::var_os("AIMOCK_HOST").as_deref())? {
+        Command::Serve(args) => serve(*args),
+        Command::Check(args) => aimock::check::run(&args),
+        Command::Convert(args) => aimock::convert::run(&args),
+        Command::Health { url } => aimock::health::check(&url).map(|()| 0),
+        Command::Help => Ok(print(&cli::help())),
+        Command::Version => Ok(print(concat!("aimock ", env!("CARGO_PKG_VERSION"), "\n"))),
+    }
+}
+
+fn serve(args: ServeArgs) -> Result<u8, Error> {
+    let logger = Logger::stderr(args.config.log_level);
+    args.warnings.iter().for_each(|warning| logger.warn(warning));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "event loop", source })?;
+    let code = tokio::task::LocalSet::new().block_on(&runtime, aimock::server::run(args, logger));
+    runtime.shutdown_background(); // a read of stdin or a name look-up may never end
+    code
+}
+
+/// Prints text; a reader that has gone away is no failure.
+fn print(text: &str) -> u8 {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    0
+}
