@@ -1,0 +1,486 @@
+//! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
+//! through only when the recording is safe.
+
+use crate::body::{Body, Broken};
+use crate::fixture::{RecordedTimings, Wire};
+use crate::frame::{Decoder, Framing, Status};
+use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
+use crate::record::{Beside, Plan};
+use crate::reply::Answer;
+use crate::request::canonical::Hash;
+use crate::server::App;
+use crate::upstream::{AnswerBody, UpstreamError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Chunks of an upstream that wait for a slow client, beside the one on its way.
+const WAITING_CHUNKS: usize = 1;
+
+/// How an upstream's answer is framed: what its content type says, else what the request asked for.
+pub fn framing_of(content_type: &str, asked: Framing) -> Framing {
+    let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match media.as_str() {
+        "text/event-stream" => Framing::Sse,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
+        | "application/stream+json" => Framing::Ndjson,
+        crate::frame::eventstream::CONTENT_TYPE => Framing::EventStream,
+        "application/json" if matches!(asked, Framing::JsonArray | Framing::Ndjson) => asked,
+        "application/json" => Framing::Whole,
+        _ => asked,
+    }
+}
+
+/// A recording under way.
+pub struct Recording {
+    app: Rc<App>,
+    plan: Option<Plan>,
+    tee: Tee,
+    /// Released when the recording has ended, well or not.
+    pub turn: Option<InFlight>,
+    started: Instant,
+    wire: Option<WireTee>,
+    timings: Option<Vec<Instant>>,
+}
+
+/// A request that others like it wait for; dropped, it lets them go on.
+#[derive(Debug)]
+pub struct InFlight {
+    /// The app that keeps the list.
+    pub app: Rc<App>,
+    /// The request's hash and its test.
+    pub key: (Hash, String),
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let waiting = self.app.in_flight.borrow_mut().remove(&self.key);
+        if let Some(waiting) = waiting {
+            waiting.notify_waiters();
+        }
+    }
+}
+
+/// Why an answer is relayed and not recorded.
+#[derive(Debug)]
+enum Unrecorded {
+    Fault(Fault),
+    Unframed(crate::frame::FrameError),
+    TooLarge(usize),
+    Cut,
+    Upstream(UpstreamError),
+    ClientGone,
+}
+
+impl fmt::Display for Unrecorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unrecorded::Fault(Fault::Upstream(said)) => write!(f, "the upstream reported an error in its answer: {said}"),
+            Unrecorded::Fault(Fault::Unreadable(found)) => write!(f, "the answer cannot be read: {found}"),
+            Unrecorded::Unframed(e) => write!(f, "the answer cannot be framed: {e}"),
+            Unrecorded::TooLarge(limit) => write!(f, "the answer is larger than --max-record-bytes {limit}"),
+            Unrecorded::Cut => f.write_str("the answer ended without a terminal event or a finish reason: it was cut"),
+            Unrecorded::Upstream(e) => write!(f, "the answer was cut: {e}"),
+            Unrecorded::ClientGone => f.write_str("the client went away before the answer's end"),
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ tee
+
+/// Watches a body go by.
+struct Tee {
+    decoder: Decoder,
+    collapser: Box<dyn Collapse>,
+    markers: &'static [&'static [u8]],
+    longest_marker: usize,
+    whole: bool,
+    max_bytes: usize,
+    progress: Progress,
+    /// A frame that has begun holds an end marker: none of it goes on until it is complete.
+    holding: bool,
+}
+
+impl Tee {
+    fn new(codec: &'static dyn Codec, head: &AnswerHead<'_>, max_bytes: usize) -> Self {
+        let markers = codec.end_markers();
+        Tee {
+            decoder: Decoder::new(head.framing),
+            collapser: codec.collapser(head),
+            markers,
+            longest_marker: markers.iter().map(|m| m.len()).max().unwrap_or(0),
+            whole: head.framing == Framing::Whole,
+            max_bytes,
+            progress: Progress::More,
+            holding: false,
+        }
+    }
+
+    /// Takes a chunk; how many of its bytes may go on before the recording is safe.
+    fn feed(&mut self, chunk: &[u8]) -> Result<usize, Unrecorded> {
+        let mut at = 0;
+        loop {
+            match self.decoder.next(&chunk[at..]).map_err(Unrecorded::Unframed)? {
+                Status::Frame { frame, used } => {
+                    self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?;
+                    self.holding = false;
+                    if self.progress == Progress::Done {
+                        return Ok(at);
+                    }
+                    at += used;
+                }
+                Status::Incomplete => break,
+            }
+        }
+        let pending = self.decoder.pending();
+        if self.collapser.kept_bytes() + pending.len() > self.max_bytes {
+            return Err(Unrecorded::TooLarge(self.max_bytes));
+        }
+        let new = chunk.len() - at;
+        let window = &pending[pending.len().saturating_sub(new + self.longest_marker)..];
+        self.holding |= self.markers.iter().any(|marker| memchr::memmem::find(window, marker).is_some());
+        if self.holding {
+            return Ok(at);
+        }
+        Ok(if self.whole { before_last_bracket(chunk) } else { chunk.len() })
+    }
+
+    /// The body ended cleanly.
+    fn end(&mut self) -> Result<(), Unrecorded> {
+        if self.progress == Progress::Done {
+            return Ok(());
+        }
+        match self.decoder.end() {
+            Ok(Some(frame)) => self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?,
+            Ok(None) => {}
+            Err(e) => return Err(Unrecorded::Unframed(e)),
+        }
+        if self.progress == Progress::More { Err(Unrecorded::Cut) } else { Ok(()) }
+    }
+}
+
+/// A whole JSON answer is over, for a client that parses as it reads, with its last bracket: that one stays back.
+fn before_last_bracket(chunk: &[u8]) -> usize {
+    let text = chunk.trim_ascii_end();
+    if text.ends_with(b"}") || text.ends_with(b"]") { text.len() - 1 } else { chunk.len() }
+}
+
+/// Keeps an answer as it came.
+struct WireTee {
+    status: u16,
+    headers: Vec<(String, String)>,
+    chunks: Vec<Bytes>,
+    bytes: usize,
+}
+
+// ------------------------------------------------------------------------------------------------------ recording
+
+impl Recording {
+    /// Begins to record an answer; `None` where it must not be recorded, with a word in the log why.
+    pub fn begin(
+        app: &Rc<App>,
+        plan: Plan,
+        turn: Option<InFlight>,
+        codec: &'static dyn Codec,
+        asked: Framing,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Option<Recording> {
+        let success = (200..300).contains(&status);
+        if !success && !app.config.record_errors {
+            app.log.info(format_args!("status {status} from the upstream: relayed, not recorded"));
+            return None;
+        }
+        let encoded = headers.get(CONTENT_ENCODING).filter(|e| *e != "identity");
+        if let Some(encoding) = encoded {
+            let encoding = encoding.to_str().unwrap_or("?");
+            app.log.warn(format_args!(
+                "the upstream compressed its answer ({encoding}) without being asked to: relayed, not recorded"
+            ));
+            return None;
+        }
+        let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let framing = if success { framing_of(content_type, asked) } else { Framing::Whole };
+        let head = AnswerHead { framing, status, content_type };
+        let tee = if success {
+            Tee::new(codec, &head, app.config.max_record_bytes)
+        } else {
+            Tee::new(crate::provider::verbatim(), &head, app.config.max_record_bytes)
+        };
+        let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers));
+        let timings = app.config.record_timings.then(Vec::new);
+        Some(Recording {
+            app: app.clone(),
+            plan: Some(plan),
+            tee,
+            turn,
+            started: Instant::now(),
+            wire,
+            timings,
+        })
+    }
+
+    /// Takes a chunk; how many of its bytes may go on now. After an error all may, and nothing is recorded.
+    fn feed(&mut self, chunk: &Bytes) -> usize {
+        if self.plan.is_none() {
+            return chunk.len();
+        }
+        if let Some(timings) = &mut self.timings {
+            timings.push(Instant::now());
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.bytes += chunk.len();
+            wire.chunks.push(chunk.clone());
+            if wire.bytes > self.app.config.max_record_bytes {
+                self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
+                return chunk.len();
+            }
+        }
+        self.tee.feed(chunk).unwrap_or_else(|why| {
+            self.give_up(&why);
+            chunk.len()
+        })
+    }
+
+    fn done(&self) -> bool {
+        self.plan.is_some() && self.tee.progress == Progress::Done
+    }
+
+    /// All that a whole answer needs has come, but for a clean end.
+    fn finished(&self) -> bool {
+        self.plan.is_some() && self.tee.progress != Progress::More
+    }
+
+    fn give_up(&mut self, why: &Unrecorded) {
+        if self.plan.take().is_some() {
+            self.turn = None;
+            self.app.log.warn(format_args!("not recorded: {why}"));
+        }
+    }
+
+    /// The body ended cleanly: records what is whole. The message of a recording that could not be written.
+    async fn end(&mut self) -> Option<String> {
+        if self.plan.is_some()
+            && let Err(why) = self.tee.end()
+        {
+            self.give_up(&why);
+        }
+        self.save().await
+    }
+
+    /// Writes the recording to disk and puts it into the table.
+    async fn save(&mut self) -> Option<String> {
+        let plan = self.plan.take()?;
+        let answer = self.tee.collapser.finish();
+        let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
+        let timings = self.timings.take().map(|at| timings(self.started, &at));
+        let failed = store(&self.app, plan, answer, Beside { wire, timings }).await;
+        self.turn = None;
+        failed
+    }
+}
+
+/// Writes a recording on a thread that may block, then puts it into the table.
+async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> Option<String> {
+    let redactor = app.redactor.clone();
+    let saved = tokio::task::spawn_blocking(move || plan.save(answer, beside, &redactor)).await;
+    let failure = match saved {
+        Ok(Ok(saved)) => {
+            app.register(saved);
+            return None;
+        }
+        Ok(Err(e)) => e.to_string(),
+        Err(e) => format!("cannot write the recording: {e}"),
+    };
+    app.log.error(&failure);
+    app.counts.borrow_mut().record_errors += 1;
+    Some(failure)
+}
+
+impl WireTee {
+    fn new(status: u16, headers: &HeaderMap) -> Self {
+        let kept = |name: &str| !matches!(name, "set-cookie" | "content-length" | "date");
+        let headers = crate::upstream::relay_headers(headers);
+        let headers = headers.iter().filter(|(name, _)| kept(name.as_str())).filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        WireTee { status, headers: headers.collect(), chunks: Vec::new(), bytes: 0 }
+    }
+
+    /// Text where every chunk, or all of them together, is text; else base64.
+    fn into_wire(self, endpoint: &str) -> Wire {
+        let texts: Option<Vec<String>> =
+            self.chunks.iter().map(|c| std::str::from_utf8(c).ok().map(str::to_owned)).collect();
+        let (frames, base64) = match texts {
+            Some(texts) => (texts, false),
+            None => match String::from_utf8(self.chunks.concat()) {
+                Ok(text) => (vec![text], false),
+                Err(_) => (self.chunks.iter().map(|c| STANDARD.encode(c)).collect(), true),
+            },
+        };
+        Wire {
+            endpoint: endpoint.to_owned(),
+            status: self.status,
+            headers: self.headers,
+            frames,
+            base64,
+            response_hash: Hash(0),
+        }
+    }
+}
+
+fn timings(started: Instant, at: &[Instant]) -> RecordedTimings {
+    let ms = |from: Instant, to: Instant| (to.duration_since(from).as_secs_f64() * 1e6).round() / 1000.0;
+    RecordedTimings {
+        ttft_ms: at.first().map_or(0.0, |first| ms(started, *first)),
+        inter_chunk_delays_ms: at.windows(2).map(|pair| ms(pair[0], pair[1])).collect(),
+        total_duration_ms: at.last().map_or(0.0, |last| ms(started, *last)),
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- pump
+
+/// A body that relays an upstream's, and, where a recording that is whole with the first chunk failed, why.
+pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &HeaderMap) -> (Body, Option<String>) {
+    let len = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let (out, chunks) = mpsc::channel(WAITING_CHUNKS);
+    let mut pump = Pump { upstream, recording, out: Some(out) };
+    let whole = pump.recording.as_ref().is_some_and(|r| r.tee.whole);
+    let mut first = None;
+    if whole {
+        // The headers can still tell of a recording that failed, and a small answer needs no task of its own.
+        first = Some(pump.upstream.chunk().await);
+        if let (Some(Ok(Some(chunk))), true, Some(recording)) = (&first, pump.upstream.at_end(), &mut pump.recording) {
+            recording.feed(chunk);
+            let failed = recording.end().await;
+            return (Body::whole(chunk.clone()), failed);
+        }
+    }
+    tokio::task::spawn_local(pump.run(first));
+    (Body::Relayed(chunks, len), None)
+}
+
+type Chunk = Result<Option<Bytes>, UpstreamError>;
+
+/// Moves one answer's chunks.
+struct Pump {
+    upstream: AnswerBody,
+    recording: Option<Recording>,
+    /// Gone when the client is.
+    out: Option<mpsc::Sender<Result<Bytes, Broken>>>,
+}
+
+impl Pump {
+    async fn run(mut self, mut first: Option<Chunk>) {
+        let mut held: Vec<Bytes> = Vec::new();
+        loop {
+            let chunk = match first.take() {
+                Some(chunk) => chunk,
+                None => match self.next().await {
+                    Some(chunk) => chunk,
+                    None => return,
+                },
+            };
+            match chunk {
+                Ok(Some(chunk)) => self.pass(chunk, &mut held).await,
+                Ok(None) => {
+                    self.end().await;
+                    self.send_all(&mut held).await;
+                    return;
+                }
+                Err(e) => {
+                    self.fail(e, &mut held).await;
+                    return;
+                }
+            }
+            if self.out.is_none() && !self.recording.as_ref().is_some_and(Recording::finished) {
+                if let Some(recording) = &mut self.recording {
+                    recording.give_up(&Unrecorded::ClientGone);
+                }
+                return;
+            }
+        }
+    }
+
+    /// The next chunk; `None` where the client has gone and nothing is to be gained from what is left.
+    async fn next(&mut self) -> Option<Chunk> {
+        if let Some(out) = &self.out {
+            tokio::select! {
+                biased;
+                () = out.closed() => {}
+                chunk = self.upstream.chunk() => return Some(chunk),
+            }
+            self.out = None;
+        }
+        // An answer that is whole but for its clean end is worth waiting for.
+        if self.recording.as_ref().is_some_and(Recording::finished) {
+            return Some(self.upstream.chunk().await);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.give_up(&Unrecorded::ClientGone);
+        }
+        None
+    }
+
+    async fn pass(&mut self, chunk: Bytes, held: &mut Vec<Bytes>) {
+        let Some(recording) = &mut self.recording else { return self.send(chunk).await };
+        let free = recording.feed(&chunk);
+        let done = recording.done();
+        let last = self.upstream.at_end();
+        if free > 0 {
+            self.send_all(held).await;
+            self.send(chunk.slice(..free)).await;
+        }
+        if free < chunk.len() {
+            held.push(chunk.slice(free..));
+        }
+        // What follows the terminal event is part of the answer as it was on the wire.
+        let whole = done && !self.recording.as_ref().is_some_and(|r| r.wire.is_some());
+        if whole || last {
+            self.end().await;
+            self.send_all(held).await;
+        }
+    }
+
+    async fn end(&mut self) {
+        if let Some(mut recording) = self.recording.take() {
+            // Headers are long gone: the log and the report tell of a failure.
+            recording.end().await;
+        }
+    }
+
+    async fn fail(&mut self, error: UpstreamError, held: &mut Vec<Bytes>) {
+        if let Some(mut recording) = self.recording.take() {
+            if recording.done() {
+                recording.end().await;
+            } else {
+                recording.give_up(&Unrecorded::Upstream(error));
+            }
+        }
+        self.send_all(held).await;
+        if let Some(out) = &self.out {
+            // Nobody to tell where the client has gone.
+            let _ = out.send(Err(Broken)).await;
+        }
+    }
+
+    async fn send_all(&mut self, held: &mut Vec<Bytes>) {
+        for chunk in held.drain(..) {
+            self.send(chunk).await;
+        }
+    }
+
+    async fn send(&mut self, chunk: Bytes) {
+        if let Some(out) = &self.out
+            && !chunk.is_empty()
+            && out.send(Ok(chunk)).await.is_err()
+        {
+            self.out = None;
+        }
+    }
+}
