@@ -355,6 +355,7 @@ mod tests {
             ("stop", "end_turn"),
             ("length", "max_tokens"),
             ("tool_calls", "tool_use"),
+            ("function_call", "tool_use"),
             ("content_filter", "refusal"),
             ("pause_turn", "pause_turn"),
             ("stop_sequence", "stop_sequence"),
