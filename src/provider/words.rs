@@ -31,6 +31,9 @@ pub fn finish_out(words: &FinishWords, kept: &str) -> String {
     if let Some(own) = exact(kept) {
         return own.to_owned();
     }
+    if let ("function_call", Some(own)) = (kept, exact("tool_calls")) {
+        return own.to_owned(); // OpenAI's older word for the same
+    }
     if words.near.iter().any(|(own, _)| *own == kept) || words.exact.iter().any(|(own, _)| *own == kept) {
         return kept.to_owned();
     }

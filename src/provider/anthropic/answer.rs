@@ -217,3 +217,169 @@ struct Stop<'a> {
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("these structs have string keys only")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::frame::Framing;
+    use crate::provider::laws::{carried, round_trip, with_request};
+    use crate::provider::{Codec, Encoding};
+    use crate::reply::{Part, Reply, ToolCall, Usage};
+    use crate::request::Request;
+    use serde_json::{Value, json};
+
+    const PATH: &str = "/v1/messages";
+    const ASK: &str =
+        r#"{"model":"claude-x","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi there"}]}"#;
+
+    fn call(id: Option<&str>, arguments: &str) -> Part {
+        let id = id.map(str::to_owned);
+        Part::ToolCall(ToolCall { id, name: "f".into(), arguments: arguments.into(), signature: None })
+    }
+
+    fn thinking(text: &str, signature: Option<&str>) -> Part {
+        Part::Reasoning { text: text.into(), signature: signature.map(str::to_owned) }
+    }
+
+    fn usage(json: Value) -> Option<Usage> {
+        serde_json::from_value(json).ok()
+    }
+
+    fn asked<T>(then: impl FnOnce(&dyn Codec, &Encoding<'_>, &Request<'_>) -> T) -> T {
+        with_request(PATH, ASK, |codec, request| {
+            then(codec, &Encoding { request, chunk_chars: 3, now: 0, seed: 7 }, request)
+        })
+    }
+
+    fn whole(reply: Reply) -> Value {
+        asked(|codec, to, _| serde_json::from_slice(&codec.encode_whole(&reply.into(), to)).unwrap())
+    }
+
+    #[test]
+    fn every_part_comes_back_in_order() {
+        let reply = Reply {
+            parts: vec![
+                thinking("hmm, 日本語", Some("sig1")),
+                Part::RedactedReasoning("opaque".into()),
+                thinking("", Some("only a signature")),
+                Part::text("first"),
+                call(Some("toolu_1"), r#"{"a":[1.50,{"b":"é\n"}]}"#),
+                Part::text("sécond 🌍"),
+                Part::text("third"),
+                thinking("unsigned", None),
+                call(Some("toolu_2"), "{}"),
+            ],
+            finish: Some("tool_calls".into()),
+            id: Some("msg_1".into()),
+            model: Some("claude-x-20250101".into()),
+            usage: usage(json!({"input_tokens": 3, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 8,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0}, "output_tokens": 40, "service_tier": "standard",
+                "output_tokens_details": {"thinking_tokens": 2}, "server_tool_use": {"web_search_requests": 1}})),
+            ..Reply::default()
+        };
+        asked(|codec, _, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!(whole.turn(), carried(&reply, &codec.carries()));
+            assert_eq!(streamed.turn(), carried(&reply, &codec.carries()));
+        });
+    }
+
+    #[test]
+    fn events_are_those_of_the_api_in_its_order() {
+        let reply = Reply {
+            parts: vec![thinking("hm", Some("s")), Part::text("abcd"), call(None, r#"{"x":1}"#)],
+            usage: usage(json!({"input_tokens": 5, "output_tokens": 6, "service_tier": "standard"})),
+            ..Reply::default()
+        };
+        let body = asked(|codec, to, _| String::from_utf8(codec.encode_stream(&reply.into(), to).bytes).unwrap());
+        let names: Vec<&str> = body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+        let block = |deltas: usize| {
+            let deltas = std::iter::repeat_n("content_block_delta", deltas);
+            std::iter::once("content_block_start").chain(deltas).chain(["content_block_stop"])
+        };
+        let (opening, closing) = (["message_start"].into_iter(), ["message_delta", "message_stop"]);
+        let expected: Vec<_> = opening.chain(block(2)).chain(block(2)).chain(block(3)).chain(closing).collect();
+        assert_eq!(names, expected);
+        let event = |n: usize| -> Value {
+            serde_json::from_str(body.lines().filter_map(|line| line.strip_prefix("data: ")).nth(n).unwrap()).unwrap()
+        };
+        let opening = event(0);
+        assert_eq!(
+            opening["message"]["usage"],
+            json!({"input_tokens": 5, "output_tokens": 1, "service_tier": "standard"})
+        );
+        assert_eq!(opening["message"]["content"], json!([]));
+        assert_eq!(
+            event(1),
+            json!({"type": "content_block_start", "index": 0,
+                "content_block": {"type": "thinking", "thinking": "", "signature": ""}})
+        );
+        assert_eq!(event(3)["delta"], json!({"type": "signature_delta", "signature": "s"}));
+        assert_eq!(event(9)["content_block"]["input"], json!({}));
+        assert_eq!(event(10)["delta"], json!({"type": "input_json_delta", "partial_json": "{\"x"}));
+        assert_eq!(
+            event(14),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": null},
+                "usage": {"input_tokens": 5, "output_tokens": 6}})
+        );
+        assert_eq!(event(15), json!({"type": "message_stop"}));
+    }
+
+    #[test]
+    fn what_a_reply_lacks_is_made_up() {
+        let body = whole(Reply { parts: vec![Part::text("hello"), call(None, "")], ..Reply::default() });
+        assert!(body["id"].as_str().unwrap().starts_with("msg_"));
+        assert!(body["content"][1]["id"].as_str().unwrap().starts_with("toolu_"));
+        assert_eq!(body["content"][1]["input"], json!({}));
+        assert_eq!(body["usage"], json!({"input_tokens": 2, "output_tokens": 2}));
+        let members = ["type", "role", "model", "stop_reason", "stop_sequence"].map(|m| body[m].clone());
+        assert_eq!(json!(members), json!(["message", "assistant", "claude-x", "tool_use", null]));
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_kept_as_text() {
+        let input = |arguments: &str| {
+            let reply = Reply { parts: vec![call(None, arguments)], ..Reply::default() };
+            whole(reply)["content"][0]["input"].clone()
+        };
+        assert_eq!(input("{\"city\":\"Par"), json!({"_raw": "{\"city\":\"Par"}));
+        assert_eq!(input("[1]"), json!({"_raw": "[1]"}));
+        assert_eq!(input(" {\"a\": 1}\n"), json!({"a": 1}));
+    }
+
+    #[test]
+    fn stop_reasons_are_said_in_the_words_of_the_api() {
+        let said = |finish: &str| {
+            whole(Reply { finish: Some(finish.into()), ..Reply::text("a") })["stop_reason"].as_str().map(str::to_owned)
+        };
+        for (finish, expected) in [
+            ("stop", "end_turn"),
+            ("length", "max_tokens"),
+            ("tool_calls", "tool_use"),
+            ("function_call", "tool_use"),
+            ("content_filter", "refusal"),
+            ("pause_turn", "pause_turn"),
+            ("stop_sequence", "stop_sequence"),
+            ("model_context_window_exceeded", "model_context_window_exceeded"),
+        ] {
+            assert_eq!(said(finish).as_deref(), Some(expected), "{finish}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_another_wire_is_text() {
+        let reply = Reply { refusal: Some("I can't.".into()), finish: Some("stop".into()), ..Reply::default() };
+        let body = whole(reply);
+        assert_eq!(body["content"], json!([{"type": "text", "text": "I can't."}]));
+        assert_eq!(body["stop_reason"], "refusal");
+    }
+
+    #[test]
+    fn an_empty_turn_is_whole() {
+        let reply = Reply { finish: Some("stop".into()), ..Reply::default() };
+        asked(|codec, _, request| {
+            assert_eq!(request.framing, Framing::Sse);
+            let (whole, streamed) = round_trip(codec, &reply.into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (vec![], vec![]));
+        });
+    }
+}

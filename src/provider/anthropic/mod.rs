@@ -48,6 +48,7 @@ pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
         402 => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",
+        409 => "conflict_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
         504 => "timeout_error",
@@ -61,7 +62,12 @@ pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
 /// <https://docs.anthropic.com/en/api/handling-stop-reasons>
 pub(super) static FINISH: FinishWords = FinishWords {
     exact: &[("end_turn", "stop"), ("max_tokens", "length"), ("tool_use", "tool_calls"), ("refusal", "content_filter")],
-    near: &[("stop_sequence", "stop"), ("pause_turn", "stop"), ("model_context_window_exceeded", "length")],
+    near: &[
+        ("stop_sequence", "stop"),
+        ("pause_turn", "stop"),
+        ("compaction", "stop"),
+        ("model_context_window_exceeded", "length"),
+    ],
     otherwise: "end_turn",
 };
 
@@ -242,5 +248,76 @@ impl Codec for Models {
             |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
         let data: Vec<Value> = models.iter().map(model).collect();
         Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::laws::with_request;
+    use crate::provider::route;
+    use hyper::HeaderMap;
+
+    #[test]
+    fn errors_are_typed_by_their_status() {
+        let kind = |status| {
+            let e = ErrorAnswer { status, message: "m".into(), ..ErrorAnswer::default() };
+            error(&e).json
+        };
+        assert_eq!(kind(429), json!({"type": "error", "error": {"type": "rate_limit_error", "message": "m"}}));
+        let kinds = [400, 401, 403, 404, 413, 422, 500, 503, 529].map(|s| kind(s)["error"]["type"].clone());
+        assert_eq!(
+            json!(kinds),
+            json!([
+                "invalid_request_error",
+                "authentication_error",
+                "permission_error",
+                "not_found_error",
+                "request_too_large",
+                "invalid_request_error",
+                "api_error",
+                "api_error",
+                "overloaded_error"
+            ])
+        );
+    }
+
+    #[test]
+    fn headers_claim_what_no_route_knows() {
+        let none = HeaderMap::new();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", "k".parse().unwrap());
+        let found = |method, path, headers| {
+            let head = Head { method, path, query: "", headers };
+            let found = route(&head);
+            (found.provider.name, found.codec.wire())
+        };
+        assert_eq!(found("POST", "/v1/messages/batches", &headers), ("anthropic", "raw"));
+        assert_eq!(found("GET", "/v1/models", &headers), ("anthropic", "anthropic-models"));
+        assert_eq!(found("POST", "/anthropic/v1/messages", &none), ("anthropic", "anthropic-messages"));
+        assert_ne!(found("POST", "/v1/threads/t/messages", &none).0, "anthropic");
+    }
+
+    #[test]
+    fn a_path_may_name_the_model_and_say_that_it_streams() {
+        let headers = HeaderMap::new();
+        let head = Head { method: "POST", path: "/", query: "", headers: &headers };
+        let body = br#"{"anthropic_version":"vertex-2023-10-16","messages":[]}"#;
+        let call = Call { head, params: vec![("model", "claude-x@1".into())], body };
+        let request = VERTEX_RAW_PREDICT.decode(&call).unwrap();
+        assert_eq!((&*request.model, request.framing), ("claude-x@1", Framing::Whole));
+        assert_eq!(VERTEX_STREAM_RAW_PREDICT.decode(&call).unwrap().framing, Framing::Sse);
+    }
+
+    #[test]
+    fn tokens_are_estimated_where_no_fixture_counts_them() {
+        let body = r#"{"model":"m","system":"12345678","messages":[{"role":"user","content":"1234"}]}"#;
+        with_request("/v1/messages/count_tokens", body, |codec, request| {
+            let headers = HeaderMap::new();
+            let head = Head { method: "POST", path: "/v1/messages/count_tokens", query: "", headers: &headers };
+            let call = Call { head, params: Vec::new(), body: body.as_bytes() };
+            assert_eq!(request.kind, Kind::Raw);
+            assert_eq!(codec.without_fixture(&call, request, &[]), Some(json!({"input_tokens": 3})));
+        });
     }
 }

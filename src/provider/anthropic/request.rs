@@ -175,3 +175,89 @@ impl<'de> de::Visitor<'de> for BlocksVisitor {
         Ok(Blocks(blocks))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Head;
+    use crate::provider::laws::with_request;
+    use hyper::HeaderMap;
+
+    fn decoded<T>(
+        body: &str,
+        model: Option<&'static str>,
+        then: impl FnOnce(Result<Request<'_>, BadRequest>) -> T,
+    ) -> T {
+        let headers = HeaderMap::new();
+        let head = Head { method: "POST", path: "/", query: "", headers: &headers };
+        let call = Call { head, params: Vec::new(), body: body.as_bytes() };
+        then(decode_body(&call, model.map(Cow::Borrowed), None))
+    }
+
+    #[test]
+    fn tool_results_become_messages_before_the_text_beside_them() {
+        let body = r#"{"model":"claude-x","max_tokens":9,"stream":true,"system":"be \"brief\"",
+            "tools":[{"name":"f","input_schema":{}},{"type":"web_search_20250305","name":"web_search"},
+                {"type":"mcp_toolset","mcp_server_name":"m"}],
+            "messages":[{"role":"user","content":"hi"},
+                {"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"text","text":"a"},
+                    {"type":"tool_use","id":"t1","name":"f","input":{"text":"no"}},{"type":"tool_use","id":"t2","name":"f","input":{}}]},
+                {"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":[{"type":"text","text":"one "},
+                        {"type":"image","source":{"type":"url","url":"u"}},{"type":"text","text":"two"}]},
+                    {"type":"tool_result","tool_use_id":"t2","is_error":true,"content":"three"},
+                    {"type":"text","text":"now "},{"type":"document","source":{}},{"type":"text","text":"go"}]}]}"#;
+        with_request("/v1/messages?beta=true", body, |_, r| {
+            let seen: Vec<_> = r.messages.iter().map(|m| (m.role, &*m.text, m.tool_call_id.as_deref())).collect();
+            let expected = [
+                (Role::System, "be \"brief\"", None),
+                (Role::User, "hi", None),
+                (Role::Assistant, "a", None),
+                (Role::Tool, "one two", Some("t1")),
+                (Role::Tool, "three", Some("t2")),
+                (Role::User, "now go", None),
+            ];
+            assert_eq!(seen, expected);
+            assert_eq!(r.tools, ["f", "web_search"]);
+            assert_eq!((&*r.model, r.framing), ("claude-x", Framing::Sse));
+        });
+    }
+
+    #[test]
+    fn a_user_message_of_tool_results_alone_is_no_user_message() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"q"},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}]}"#;
+        decoded(body, None, |r| {
+            let r = r.unwrap();
+            assert_eq!(r.last_tool_result().and_then(|m| m.tool_call_id.as_deref()), Some("t"));
+            assert_eq!((r.user_message(), r.has_tool_result(), r.streamed()), (Some("q"), true, false));
+        });
+    }
+
+    #[test]
+    fn system_blocks_are_joined_by_newline() {
+        let body = r#"{"model":"m","messages":[],"output_config":{"format":{"type":"json_schema","schema":{}}},
+            "system":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},{"type":"text","text":"b"}]}"#;
+        decoded(body, None, |r| {
+            let r = r.unwrap();
+            assert_eq!((&*r.system_text(), r.response_format.as_deref()), ("a\nb", Some("json_schema")));
+        });
+    }
+
+    #[test]
+    fn the_text_of_a_request_is_borrowed_from_its_body() {
+        let body =
+            r#"{"model":"m","system":"s","messages":[{"role":"user","content":[{"type":"text","text":"long"}]}]}"#;
+        decoded(body, None, |r| {
+            assert!(r.unwrap().messages.iter().all(|m| matches!(m.text, Cow::Borrowed(_))));
+        });
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let param = |body: &str| decoded(body, None, |r| r.unwrap_err().param);
+        assert_eq!(param(r#"{"messages":[]}"#).as_deref(), Some("model"));
+        assert_eq!(param(r#"{"model":"m"}"#).as_deref(), Some("messages"));
+        decoded(r#"{"messages":[]}"#, Some("from the path"), |r| assert_eq!(r.unwrap().model, "from the path"));
+        decoded("{", None, |r| assert_eq!(r.unwrap_err().code, "invalid_json"));
+    }
+}
