@@ -137,8 +137,8 @@ impl Codec for Chat {
         Box::new(Collapser { whole: answer.framing == Framing::Whole, ..Collapser::default() })
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(DONE)
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[DONE]
     }
 
     fn call_ids(&self) -> &'static [CallId] {
