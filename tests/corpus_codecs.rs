@@ -244,12 +244,10 @@ fn collapse(codec: &dyn Codec, framing: Framing, content_type: Option<&str>, bod
     let mut push = |frame: &Frame<'_>, bytes: &[u8], progress: &mut Progress| {
         let before = std::mem::replace(progress, collapser.push(frame).map_err(Outcome::Fault)?);
         let ends = framing != Framing::Whole && before != Progress::Done && *progress == Progress::Done;
-        match codec.end_marker() {
-            Some(marker) if ends && !holds(bytes, marker) => {
-                Err(Outcome::Broken("a terminal frame without mark".into()))
-            }
-            _ => Ok(()),
+        if ends && !codec.end_markers().iter().any(|marker| holds(bytes, marker)) {
+            return Err(Outcome::Broken("a terminal frame without mark".into()));
         }
+        Ok(())
     };
     let mut rest = body;
     loop {

@@ -149,9 +149,9 @@ pub trait Codec: Sync + std::fmt::Debug {
     /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse>;
 
-    /// Bytes that a terminal frame holds and that tell a client that the answer is over; a frame that has begun with
-    /// them is kept back until its recording is safe.
-    fn end_marker(&self) -> Option<&'static [u8]>;
+    /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
+    /// kept back until its recording is safe.
+    fn end_markers(&self) -> &'static [&'static [u8]];
 
     /// Where the tool-call ids stand in a request's body.
     fn call_ids(&self) -> &'static [CallId] {

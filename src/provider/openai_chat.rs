@@ -137,8 +137,8 @@ impl Codec for Chat {
         Box::new(Collapser { whole: answer.framing == Framing::Whole, ..Collapser::default() })
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(DONE)
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[DONE]
     }
 
     fn call_ids(&self) -> &'static [CallId] {
@@ -475,8 +475,10 @@ struct Groq<'a> {
 struct Choice<'a> {
     #[serde(default)]
     index: Option<i64>,
-    #[serde(borrow, default, alias = "message")]
+    #[serde(borrow, default)]
     delta: Option<Piece<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Piece<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Str<'a>>,
 }
@@ -595,7 +597,10 @@ impl Collapser {
                 self.reply.finish = Some(finish_in(&FINISH, &word));
                 self.progress.get_or_insert(Progress::Finished);
             }
-            if let Some(piece) = choice.delta {
+            // Perplexity sends both in every chunk: what is new, and all there is so far.
+            let (first, second) =
+                if self.whole { (choice.message, choice.delta) } else { (choice.delta, choice.message) };
+            if let Some(piece) = first.or(second) {
                 self.piece(piece)?;
             }
         }

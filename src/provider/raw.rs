@@ -34,8 +34,8 @@ impl Codec for Raw {
         collapser(answer)
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(b"[DONE]")
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[b"[DONE]"]
     }
 }
 
