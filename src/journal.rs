@@ -59,6 +59,13 @@ pub struct Entry {
     pub answered: Answered,
 }
 
+impl Entry {
+    /// The path without its query, which may hold a key.
+    pub fn path_alone(&self) -> &str {
+        self.path.split('?').next().unwrap_or("")
+    }
+}
+
 /// How a request was answered.
 #[derive(Clone, Debug)]
 pub struct Answered {

@@ -8,7 +8,7 @@ use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
 use crate::record::{Beside, Plan};
 use crate::reply::Answer;
 use crate::request::canonical::Hash;
-use crate::server::App;
+use crate::app::App;
 use crate::upstream::{AnswerBody, UpstreamError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,215 @@
+//! What one server knows: its configuration, its fixtures, what was asked. One thread owns it.
+
+use crate::config::{Config, Upstreams};
+use crate::error::Error;
+use crate::fixture::table::FixtureTable;
+use crate::fixture::{Origin, file};
+use crate::journal::{Entry, Journal, Source};
+use crate::log::Logger;
+use crate::record::{Saved, origin_of};
+use crate::redact::Redactor;
+use crate::reply::ErrorAnswer;
+use crate::report::Counts;
+use crate::request::canonical::{Hash, Ignore};
+use crate::upstream::{Client, Environment, Keys, Timeouts};
+use regex_lite::Regex;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// One server's state.
+#[derive(Debug)]
+pub struct App {
+    /// As the command line or the library's builder gave it.
+    pub config: Config,
+    /// Where messages go.
+    pub log: Logger,
+    /// What replaces secrets.
+    pub redactor: Redactor,
+    /// What is no part of a request's identity.
+    pub ignore: Ignore,
+    /// The way to upstreams.
+    pub client: Client,
+    /// Keys for upstreams, from the environment.
+    pub keys: Keys,
+    /// Where misses go; recording can begin and end while the server runs.
+    pub recording: RefCell<Recording>,
+    /// The fixtures.
+    pub table: RefCell<FixtureTable>,
+    /// What was asked.
+    pub journal: RefCell<Journal>,
+    /// How often what happened.
+    pub counts: RefCell<Counts>,
+    /// Requests on their way to an upstream, that others like them wait for.
+    pub in_flight: RefCell<HashMap<(Hash, String), Rc<Notify>>>,
+    /// How many answers to a request were recorded or are being recorded, under `--record-repeats`.
+    pub repeats: RefCell<HashMap<(Hash, String), u64>>,
+    /// Errors that the next requests get, one each.
+    pub errors: RefCell<VecDeque<ErrorAnswer>>,
+    /// How far the server is.
+    pub stage: Cell<Stage>,
+    /// Requests that are being answered.
+    pub active: Cell<usize>,
+    seed: Cell<u64>,
+    chaos: Cell<u64>,
+}
+
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Fixtures are being loaded.
+    Loading,
+    /// It answers.
+    Ready,
+    /// It finishes what is in flight.
+    Draining,
+}
+
+/// Where misses go.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Misses are forwarded and recorded.
+    pub record: bool,
+    /// Misses are forwarded and not recorded.
+    pub proxy_only: bool,
+    /// The providers' upstreams.
+    pub upstreams: Upstreams,
+    /// The folder that recordings go to.
+    pub folder: PathBuf,
+    /// The folder that fixture names are relative to.
+    pub root: PathBuf,
+}
+
+impl Recording {
+    fn of(config: &Config) -> Self {
+        let first = config.fixtures.first().map_or(Path::new("./fixtures"), PathBuf::as_path);
+        // A file has its recordings beside it.
+        let root = if first.extension().is_some_and(|e| e == "json") {
+            first.parent().unwrap_or(Path::new("."))
+        } else {
+            first
+        };
+        Recording {
+            record: config.record,
+            proxy_only: config.proxy_only,
+            upstreams: config.upstreams.clone(),
+            folder: root.join("recorded"),
+            root: root.to_owned(),
+        }
+    }
+}
+
+impl App {
+    /// A server's state before any fixture is loaded.
+    ///
+    /// # Errors
+    /// A setting in the environment, or a pattern of `--redact`, that cannot be used.
+    pub fn new(config: Config, log: Logger, environment: &Environment, keys: Keys) -> Result<Self, Error> {
+        let timeouts = Timeouts {
+            head: Duration::from_millis(config.upstream_timeout_ms),
+            chunk: Duration::from_millis(config.body_timeout_ms),
+            connect: Duration::from_millis(config.upstream_timeout_ms),
+        };
+        let client = Client::new(timeouts, environment).map_err(|e| Error::Usage(e.to_string()))?;
+        let pattern = |text: &String| {
+            Regex::new(text).map_err(|e| Error::Value {
+                name: "--redact".into(),
+                value: Some(text.clone()),
+                problem: e.to_string(),
+            })
+        };
+        let patterns = config.redact.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+        let started = u64::try_from(crate::clock::unix_ms()).unwrap_or(0);
+        Ok(App {
+            redactor: Redactor::new(!config.no_redact, patterns),
+            ignore: Ignore::new(&config.ignore),
+            client,
+            keys,
+            recording: RefCell::new(Recording::of(&config)),
+            table: RefCell::default(),
+            journal: RefCell::new(Journal::new(config.journal_max)),
+            counts: RefCell::default(),
+            in_flight: RefCell::default(),
+            repeats: RefCell::default(),
+            errors: RefCell::default(),
+            stage: Cell::new(Stage::Loading),
+            active: Cell::new(0),
+            seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            chaos: Cell::new(config.chaos.seed.unwrap_or(started) | 1),
+            config,
+            log,
+        })
+    }
+
+    /// Loads the fixtures that the configuration names. Broken files are logged; the rest is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`.
+    pub fn load(&self) -> Result<(), Error> {
+        let loaded = file::load(&self.config.fixtures);
+        let errors: Vec<String> = loaded.problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
+        if !errors.is_empty() && (self.config.validate_on_load || self.config.strict) {
+            return Err(Error::Fixtures(errors));
+        }
+        for problem in &loaded.problems {
+            if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
+        }
+        let mut table = self.table.borrow_mut();
+        for (fixture, origin) in loaded.fixtures {
+            table.push(fixture, origin);
+        }
+        self.log.info(format_args!("{} fixtures loaded", table.rows().len()));
+        Ok(())
+    }
+
+    /// Puts a recording that is on disk into the table.
+    pub fn register(&self, saved: Saved) {
+        let root = self.recording.borrow().root.clone();
+        self.log.info(format_args!("recorded {}", saved.path.display()));
+        self.counts.borrow_mut().recorded += 1;
+        for (index, fixture) in saved.fixtures {
+            let origin: Origin = origin_of(&saved.path, &root, index);
+            self.table.borrow_mut().upsert(fixture, origin);
+        }
+    }
+
+    /// A number that no other answer of this process was made from.
+    pub fn next_seed(&self) -> u64 {
+        self.seed.set(self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        self.seed.get()
+    }
+
+    /// A number from 0 to 1 from the sequence that `--chaos-seed` begins.
+    pub fn chaos_draw(&self) -> f64 {
+        let mut state = self.chaos.get();
+        let draw = crate::replay::random(&mut state);
+        self.chaos.set(state);
+        draw
+    }
+
+    /// Notes a request and its answer.
+    pub fn observe(&self, entry: Entry) {
+        let answered = &entry.answered;
+        let mut counts = self.counts.borrow_mut();
+        counts.note(&entry);
+        match answered.source {
+            Source::Miss => {
+                if let Some(why) = &answered.explanation {
+                    self.log.warn(format_args!("{} {} → {}: {why}", entry.method, entry.path_alone(), answered.status));
+                }
+            }
+            source => self.log.debug(format_args!(
+                "{} {} → {} ({})",
+                entry.method,
+                entry.path_alone(),
+                answered.status,
+                source.word()
+            )),
+        }
+        drop(counts);
+        self.journal.borrow_mut().push(entry);
+    }
+}

@@ -1,0 +1,736 @@
+//! One request's whole story: route, decode, match, decide, and then replay, relay or miss.
+
+use crate::app::{App, Stage};
+use crate::body::{Body, Broken};
+use crate::clock;
+use crate::config::OnStale;
+use crate::control;
+use crate::fixture::table::{Hit, How, Policy};
+use crate::fixture::{Asked, ChaosRates, Fixture, Origin};
+use crate::frame::Framing;
+use crate::journal::{Answered, Entry, MAX_BODY_BYTES, Source};
+use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
+use crate::record::{Choices, Plan};
+use crate::relay::{self, InFlight};
+use crate::replay::{self, Endpoint, Manner};
+use crate::reply::ErrorAnswer;
+use crate::request::Request;
+use crate::request::canonical::{Identity, Subject};
+use crate::upstream::{BaseUrl, Outgoing, forward_headers, relay_headers};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
+const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
+const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
+const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error");
+
+/// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
+const TEST_PREFIX: &str = "/__test/";
+
+/// What is to become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A fixture answers.
+    Replay,
+    /// The upstream answers.
+    Relay,
+    /// Nobody answers: 404.
+    NotFound,
+    /// Nobody answers, and that must not be: 503.
+    Refuse,
+}
+
+/// What decides between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Misses are forwarded (`--record` or `--proxy-only`), and the provider has an upstream.
+    pub upstream: bool,
+    /// `--strict`.
+    pub strict: bool,
+    /// `X-AIMock-Strict`; `Some(true)` also forbids the upstream.
+    pub header: Option<bool>,
+    /// The upstream is asked even where a recording fits (`--refresh`, `--record-repeats`, a stale recording).
+    pub ask_anew: bool,
+}
+
+/// Decides what becomes of a request, from the mode and from how a fixture was found, if one was.
+pub fn decide(mode: Mode, hit: Option<How>) -> Decision {
+    let may_relay = mode.upstream && mode.header != Some(true);
+    let recorded = matches!(hit, Some(How::Exact | How::Volatile | How::Drift));
+    match hit {
+        Some(_) if !(mode.ask_anew && recorded && may_relay) => Decision::Replay,
+        _ if may_relay => Decision::Relay,
+        _ if mode.header.unwrap_or(mode.strict) => Decision::Refuse,
+        _ => Decision::NotFound,
+    }
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// [`Broken`]: the connection is to be closed without an answer.
+pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Broken> {
+    let started = Instant::now();
+    let (head, incoming) = request.into_parts();
+    if head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return Ok(preflight(&head.headers));
+    }
+    let _active = Active::new(&app);
+    let body = read(incoming, app.config.max_body_bytes).await?;
+    if control::is_control(head.uri.path()) {
+        let answer = match body {
+            Some(body) => control::answer(&app, &head, &body).await,
+            None => too_large(&app, None),
+        };
+        return Ok(with_cors(answer));
+    }
+    let exchange = Exchange::new(&app, &head, body.clone().unwrap_or_default(), started);
+    let answer = match body {
+        Some(_) => exchange.run().await,
+        None => {
+            let why = "the request's body is longer than --max-body-bytes".to_owned();
+            let response = too_large(&app, Some(&exchange.matched));
+            Ok(exchange.finish(response, Outcome::miss(why)))
+        }
+    };
+    answer.map(with_cors)
+}
+
+/// Counts a request as active for as long as it lives.
+struct Active(Rc<App>);
+
+impl Active {
+    fn new(app: &Rc<App>) -> Self {
+        app.active.set(app.active.get() + 1);
+        Active(app.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+    }
+}
+
+/// The whole body; `None` where it is longer than allowed.
+async fn read(incoming: Incoming, max_bytes: usize) -> Result<Option<Bytes>, Broken> {
+    if incoming.size_hint().lower() > max_bytes as u64 {
+        return Ok(None);
+    }
+    match Limited::new(incoming, max_bytes).collect().await {
+        Ok(body) => Ok(Some(body.to_bytes())),
+        Err(e) if e.is::<LengthLimitError>() => Ok(None),
+        Err(_) => Err(Broken), // the client went away
+    }
+}
+
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(HeaderValue::from_static("*")));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    with_cors(response)
+}
+
+fn with_cors(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    response
+}
+
+fn too_large(app: &App, matched: Option<&Matched<'_>>) -> Response<Body> {
+    let error = ErrorAnswer {
+        status: 413,
+        message: format!("the request's body is longer than {} bytes (--max-body-bytes)", app.config.max_body_bytes),
+        code: Some("body_too_large".into()),
+        ..ErrorAnswer::default()
+    };
+    let (provider, codec) = match matched {
+        Some(matched) => (matched.provider, Some(matched.codec)),
+        None => (PROVIDERS[PROVIDERS.len() - 1], None),
+    };
+    let mut response = replay::provider_error(provider, codec, &error);
+    // What is left of the body is not read.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// What happened, for the journal and the answer's headers.
+struct Outcome {
+    source: Source,
+    fixture: Option<(Origin, How)>,
+    explanation: Option<String>,
+    chaos: Option<&'static str>,
+}
+
+impl Outcome {
+    fn miss(why: String) -> Self {
+        Outcome { source: Source::Miss, fixture: None, explanation: Some(why), chaos: None }
+    }
+
+    fn proxy() -> Self {
+        Outcome { source: Source::Proxy, fixture: None, explanation: None, chaos: None }
+    }
+}
+
+/// One request on its way.
+struct Exchange<'a> {
+    app: &'a Rc<App>,
+    head: Head<'a>,
+    /// Path and query as they came.
+    target: &'a str,
+    body: Bytes,
+    matched: Matched<'a>,
+    test_id: Option<&'a str>,
+    started: Instant,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(app: &'a Rc<App>, parts: &'a Parts, body: Bytes, started: Instant) -> Self {
+        let (test_id, path) = match parts.uri.path().strip_prefix(TEST_PREFIX).and_then(|rest| rest.split_once('/')) {
+            // The slash that ends the id begins the path.
+            Some((id, _)) => (Some(id), &parts.uri.path()[TEST_PREFIX.len() + id.len()..]),
+            None => (None, parts.uri.path()),
+        };
+        let query = parts.uri.query().unwrap_or("");
+        let head = Head { method: parts.method.as_str(), path, query, headers: &parts.headers };
+        Exchange {
+            app,
+            head,
+            target: parts.uri.path_and_query().map_or("/", |t| t.as_str()),
+            body,
+            matched: provider::route(&head),
+            test_id: head.header("x-test-id").filter(|id| !id.is_empty()).or(test_id),
+            started,
+        }
+    }
+
+    async fn run(self) -> Result<Response<Body>, Broken> {
+        if let Some(error) = self.next_error() {
+            let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
+            return Ok(self.finish(response, Outcome::miss("an error that was ordered".into())));
+        }
+        let body = self.body.clone();
+        let call = Call { head: self.head, params: self.matched.params.clone(), body: &body };
+        match self.matched.codec.decode(&call) {
+            Ok(request) => self.answer(&call, &request).await,
+            Err(bad) => Ok(self.undecodable(bad).await),
+        }
+    }
+
+    fn next_error(&self) -> Option<ErrorAnswer> {
+        self.app.errors.borrow_mut().pop_front()
+    }
+
+    /// The upstream knows best what it refuses; without one, the answer is 400.
+    async fn undecodable(self, bad: BadRequest) -> Response<Body> {
+        let mode = self.mode();
+        if decide(mode, None) == Decision::Relay
+            && let Some(base) = self.base()
+        {
+            return self.relay(&base, Framing::Whole, None, None).await;
+        }
+        let error = ErrorAnswer {
+            status: 400,
+            message: bad.message,
+            code: Some(bad.code.into()),
+            param: bad.param,
+            ..ErrorAnswer::default()
+        };
+        let why = error.message.clone();
+        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
+        self.finish(response, Outcome::miss(why))
+    }
+
+    fn mode(&self) -> Mode {
+        let header = match self.head.header("x-aimock-strict").map(str::to_ascii_lowercase).as_deref() {
+            Some("true" | "1") => Some(true),
+            Some("false" | "0") => Some(false),
+            _ => None,
+        };
+        let recording = self.app.recording.borrow();
+        Mode {
+            upstream: (recording.record || recording.proxy_only)
+                && recording.upstreams.get(self.matched.provider).is_some(),
+            strict: self.app.config.strict,
+            header,
+            ask_anew: recording.record && (self.app.config.refresh || self.app.config.record_repeats),
+        }
+    }
+
+    fn base(&self) -> Option<BaseUrl> {
+        self.app.recording.borrow().upstreams.get(self.matched.provider).cloned()
+    }
+
+    async fn answer(self, call: &Call<'_>, request: &Request<'_>) -> Result<Response<Body>, Broken> {
+        let app = self.app;
+        let path = self.match_path(request);
+        let wire = self.identity_wire(&path);
+        let content_type = self.head.header("content-type").unwrap_or("");
+        let subject = Subject {
+            wire: &wire,
+            model: &request.model,
+            body: call.body,
+            content_type,
+            call_ids: self.matched.codec.call_ids(),
+        };
+        let identity = Identity::new(subject, &app.redactor, &app.ignore);
+        let mut asked = Asked::new(request, &identity, self.head.method, &path);
+        asked.context = self.head.header("x-aimock-context").filter(|c| !c.is_empty());
+        asked.test_id = self.test_id;
+        let mode = self.mode();
+        let strict = mode.header.unwrap_or(mode.strict);
+        let policy = Policy {
+            recording: mode.upstream && mode.header != Some(true),
+            reuse_volatile: app.config.reuse_volatile,
+            on_drift: app.config.drift(strict),
+            strict,
+        };
+        loop {
+            let found = app.table.borrow().find(&asked, &policy);
+            let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
+            let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
+            let how = found.as_ref().ok().map(|hit| hit.how);
+            let mode = Mode { ask_anew: mode.ask_anew || refuse_stale, ..mode };
+            match (decide(mode, how), &found) {
+                (Decision::Replay, Ok(hit)) if !refuse_stale => return self.replay(call, request, &asked, hit),
+                (Decision::Relay, _) => {
+                    let Some(base) = self.base() else { return Ok(self.miss(call, request, strict, String::new())) };
+                    if !app.recording.borrow().record {
+                        return Ok(self.relay(&base, request.framing, None, None).await);
+                    }
+                    let turn = if app.config.record_repeats { None } else { Some(self.turn(&asked)) };
+                    let turn = match turn {
+                        Some(Err(waiting)) => {
+                            waiting.notified().await;
+                            continue;
+                        }
+                        Some(Ok(turn)) => Some(turn),
+                        None => None,
+                    };
+                    let plan = self.plan(&asked, found.as_ref().ok().filter(|_| mode.ask_anew));
+                    return Ok(self.relay(&base, request.framing, Some(plan), turn).await);
+                }
+                (_, Ok(hit)) => {
+                    let origin = app.table.borrow().rows()[hit.row].origin.clone();
+                    let why = format!("the recording {origin} is older than --max-age allows");
+                    return Ok(self.miss(call, request, strict, why));
+                }
+                (_, Err(miss)) => {
+                    let why = miss.explain(request.kind);
+                    return Ok(self.miss(call, request, strict, why));
+                }
+            }
+        }
+    }
+
+    /// The path that raw fixtures match: with the query, sorted, without its secrets.
+    fn match_path(&self, request: &Request<'_>) -> String {
+        let mut path = self.head.path.to_owned();
+        if request.kind == crate::request::Kind::Raw && !self.head.query.is_empty() {
+            let secret = |pair: &&str| {
+                let name = pair.split('=').next().unwrap_or("");
+                PROVIDERS.iter().any(|p| p.secret_query.contains(&name))
+            };
+            let mut pairs: Vec<&str> = self.head.query.split('&').filter(|pair| !secret(pair)).collect();
+            pairs.sort_unstable();
+            if !pairs.is_empty() {
+                path.push('?');
+                path.push_str(&pairs.join("&"));
+            }
+        }
+        path
+    }
+
+    /// The wire's name in a request's hash; for raw requests, their method and path too.
+    fn identity_wire(&self, path: &str) -> String {
+        let codec = self.matched.codec;
+        if codec.kind() == crate::request::Kind::Raw {
+            format!("{} {} {path}", codec.wire(), self.head.method)
+        } else {
+            codec.wire().to_owned()
+        }
+    }
+
+    /// The wire format and mode that a wire recording answers.
+    fn wire_endpoint(&self, framing: Framing) -> String {
+        let mode = match framing {
+            Framing::Whole => "whole",
+            Framing::Sse => "sse",
+            Framing::Ndjson => "ndjson",
+            Framing::JsonArray => "json-array",
+            Framing::EventStream => "eventstream",
+        };
+        format!("{} {mode}", self.matched.codec.wire())
+    }
+
+    fn stale(&self, hit: &Hit) -> bool {
+        let Some(days) = self.app.config.max_age_days else { return false };
+        let table = self.app.table.borrow();
+        let recorded_at = table.rows()[hit.row].fixture.metadata.recorded_at.as_deref();
+        let Some(recorded_at) = recorded_at.and_then(clock::parse_rfc3339) else { return false };
+        let age = clock::unix_ms().div_euclid(1000) - recorded_at;
+        age > i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400)
+    }
+
+    /// This request's turn to go upstream, or what to wait for where one like it is on its way.
+    fn turn(&self, asked: &Asked<'_>) -> Result<InFlight, Rc<tokio::sync::Notify>> {
+        let test = format!("{}\n{}", asked.test_id.unwrap_or(""), asked.context.unwrap_or(""));
+        let key = (asked.identity.get().request, test);
+        let mut in_flight = self.app.in_flight.borrow_mut();
+        if let Some(waiting) = in_flight.get(&key) {
+            return Err(waiting.clone());
+        }
+        in_flight.insert(key.clone(), Rc::default());
+        Ok(InFlight { app: self.app.clone(), key })
+    }
+
+    fn plan(&self, asked: &Asked<'_>, anew: Option<&Hit>) -> Plan {
+        let app = self.app;
+        let recording = app.recording.borrow();
+        let table = app.table.borrow();
+        let origin = anew.map(|hit| table.rows()[hit.row].origin.clone());
+        let sequence_index = app.config.record_repeats.then(|| {
+            let key = (asked.identity.get().request, asked.test_id.unwrap_or("").to_owned());
+            let mut repeats = app.repeats.borrow_mut();
+            let next = repeats.entry(key).or_insert_with(|| table.recordings(asked).len() as u64);
+            *next += 1;
+            *next - 1
+        });
+        let choices = Choices {
+            folder: &recording.folder,
+            keep_model_date: app.config.record_full_model_version,
+            sequence_index,
+            instead: origin.as_ref().filter(|_| sequence_index.is_none()),
+        };
+        Plan::new(asked, self.matched.provider, self.wire_endpoint(asked.request.framing), &choices)
+    }
+
+    // ------------------------------------------------------------------------------------------------------ replay
+
+    fn replay(
+        self,
+        call: &Call<'_>,
+        request: &Request<'_>,
+        asked: &Asked<'_>,
+        hit: &Hit,
+    ) -> Result<Response<Body>, Broken> {
+        let app = self.app;
+        let table = app.table.borrow();
+        table.count_hit(hit);
+        let row = &table.rows()[hit.row];
+        let explanation = self.warn_of(row, hit, asked, &table);
+        let fixture = row.fixture.clone();
+        let fixture_origin = (row.origin.clone(), hit.how);
+        drop(table);
+        let mut outcome =
+            Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
+        if let Some(fault) = self.chaos(&fixture) {
+            outcome.chaos = Some(fault.word());
+            return self.fault(fault, outcome);
+        }
+        let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
+        let response = match &fixture.wire {
+            Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
+                replay::wire(wire, &fixture.playback, &self.manner())
+            }
+            _ => replay::respond(&fixture, &endpoint, &self.manner()),
+        };
+        let _ = call;
+        Ok(self.finish(response, outcome))
+    }
+
+    /// Says what is not quite right with a hit: drift and staleness once a fixture, an exhausted sequence each time.
+    fn warn_of(
+        &self,
+        row: &crate::fixture::table::Row,
+        hit: &Hit,
+        asked: &Asked<'_>,
+        table: &crate::fixture::table::FixtureTable,
+    ) -> Option<String> {
+        let log = &self.app.log;
+        if hit.exhausted {
+            log.warn(format_args!("the sequence that ends at {} is exhausted: its last answer is repeated", row.origin));
+        }
+        if self.stale(hit) && !row.stale_logged.replace(true) {
+            log.warn(format_args!("the recording {} is older than --max-age allows", row.origin));
+        }
+        if hit.how != How::Drift {
+            return None;
+        }
+        let changed = table.drift(hit.row, asked);
+        let what = if changed.is_empty() { "the request differs".to_owned() } else { changed.join(", ") };
+        let message = format!("drift: {} was recorded from another request: {what}", row.origin);
+        let warns = self.app.config.drift(self.app.config.strict) == crate::config::OnDrift::Warn;
+        if warns && !row.drift_logged.replace(true) {
+            log.warn(&message);
+        }
+        Some(message)
+    }
+
+    fn manner(&self) -> Manner {
+        let config = &self.app.config;
+        Manner {
+            latency_ms: config.latency_ms,
+            chunk_chars: config.chunk_chars,
+            replay_speed: config.replay_speed,
+            now: clock::unix_ms().div_euclid(1000),
+            seed: self.app.next_seed(),
+        }
+    }
+
+    /// The fault that is due, if one is: what the request's headers say goes before the fixture, and that before the
+    /// server. One draw a kind, in this order, and the first that hits wins.
+    fn chaos(&self, fixture: &Fixture) -> Option<Fault> {
+        let config = &self.app.config.chaos;
+        let own = fixture.playback.chaos.unwrap_or(ChaosRates::default());
+        let header = |name: &str| self.head.header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
+        let rates = [
+            (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).unwrap_or(config.drop)),
+            (Fault::Malformed, header("x-aimock-chaos-malformed").or(own.malformed).unwrap_or(config.malformed)),
+            (Fault::Disconnect, header("x-aimock-chaos-disconnect").or(own.disconnect).unwrap_or(config.disconnect)),
+        ];
+        rates.into_iter().find(|(_, rate)| *rate > 0.0 && self.app.chaos_draw() < *rate).map(|(fault, _)| fault)
+    }
+
+    fn fault(self, fault: Fault, outcome: Outcome) -> Result<Response<Body>, Broken> {
+        let response = match fault {
+            Fault::Drop => {
+                let error = ErrorAnswer {
+                    status: 500,
+                    message: "chaos: the request was dropped".into(),
+                    code: Some("chaos_drop".into()),
+                    ..ErrorAnswer::default()
+                };
+                replay::provider_error(self.matched.provider, Some(self.matched.codec), &error)
+            }
+            Fault::Malformed => {
+                let mut response = Response::new(Body::whole("{\"chaos\": <<<malformed"));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            Fault::Disconnect => {
+                self.note(0, outcome);
+                return Err(Broken);
+            }
+        };
+        Ok(self.finish(response, outcome))
+    }
+
+    // ------------------------------------------------------------------------------------------------------- relay
+
+    async fn relay(
+        self,
+        base: &BaseUrl,
+        framing: Framing,
+        plan: Option<Plan>,
+        turn: Option<InFlight>,
+    ) -> Response<Body> {
+        let app = self.app;
+        let mut headers = forward_headers(self.head.headers);
+        let query = app.keys.apply(self.matched.provider, &mut headers, self.head.query);
+        let target = base.target(self.head.path, &query);
+        let method = Method::from_bytes(self.head.method.as_bytes()).unwrap_or(Method::POST);
+        let mut outgoing = Outgoing { method, target, headers, body: self.body.clone() };
+        crate::upstream::sign(self.matched.provider, base, &mut outgoing, &app.log);
+        let answer = match app.client.send(base, outgoing).await {
+            Ok(answer) => answer,
+            Err(e) => {
+                drop(turn);
+                return self.unreachable(&e);
+            }
+        };
+        let status = answer.status;
+        let headers = relay_headers(&answer.headers);
+        let recording = plan.and_then(|plan| {
+            relay::Recording::begin(app, plan, turn, self.matched.codec, framing, status.as_u16(), &answer.headers)
+        });
+        let (body, record_error) = relay::body(answer.body, recording, &answer.headers).await;
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if let Some(error) = record_error {
+            let printable: String = error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+            if let Ok(value) = HeaderValue::from_str(&printable) {
+                response.headers_mut().insert(RECORD_ERROR, value);
+            }
+        }
+        self.finish(response, Outcome::proxy())
+    }
+
+    fn unreachable(self, e: &crate::upstream::UpstreamError) -> Response<Body> {
+        let status = e.status();
+        let code = if status == 504 { "upstream_timeout" } else { "upstream_unreachable" };
+        let error = ErrorAnswer {
+            status,
+            message: e.to_string(),
+            code: Some(code.into()),
+            ..ErrorAnswer::default()
+        };
+        self.app.log.warn(e);
+        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
+        self.finish(response, Outcome { explanation: Some(e.to_string()), ..Outcome::proxy() })
+    }
+
+    // -------------------------------------------------------------------------------------------------------- miss
+
+    fn miss(self, call: &Call<'_>, request: &Request<'_>, strict: bool, why: String) -> Response<Body> {
+        if !strict {
+            let table = self.app.table.borrow();
+            let models = models_of(table.rows().iter().filter_map(|row| row.fixture.matcher.model.as_deref()));
+            if let Some(json) = self.matched.codec.without_fixture(call, request, &models) {
+                let response = replay::json_response(StatusCode::OK, &json);
+                drop(table);
+                let outcome = Outcome { source: Source::Fixture, fixture: None, explanation: None, chaos: None };
+                return self.finish(response, outcome);
+            }
+        }
+        let (status, code, what) = match (strict, self.matched.known) {
+            (true, _) => (503, "no_fixture_match", "strict: no fixture matches this request"),
+            (false, true) => (404, "no_fixture_match", "no fixture matches this request"),
+            (false, false) => (404, "unknown_endpoint", "no provider has this endpoint, and no fixture answers it"),
+        };
+        let missing = if self.wants_upstream() {
+            format!(" (no upstream for it: --provider-{} sets one)", self.matched.provider.name)
+        } else {
+            String::new()
+        };
+        let error = ErrorAnswer {
+            status,
+            message: format!("{what}{missing}; {why}"),
+            code: Some(code.into()),
+            ..ErrorAnswer::default()
+        };
+        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
+        self.finish(response, Outcome::miss(why))
+    }
+
+    /// Misses are recorded, but this provider's have nowhere to go.
+    fn wants_upstream(&self) -> bool {
+        let recording = self.app.recording.borrow();
+        recording.record && recording.upstreams.get(self.matched.provider).is_none()
+    }
+
+    /// Marks the answer and notes it in the journal.
+    fn finish(self, mut response: Response<Body>, outcome: Outcome) -> Response<Body> {
+        let headers = response.headers_mut();
+        headers.insert(SOURCE, HeaderValue::from_static(outcome.source.word()));
+        if let Some((origin, how)) = &outcome.fixture {
+            if let Ok(value) = HeaderValue::from_str(&origin.to_string()) {
+                headers.insert(FIXTURE, value);
+            }
+            headers.insert(MATCH, HeaderValue::from_static(how.word()));
+        }
+        self.note(response.status().as_u16(), outcome);
+        response
+    }
+
+    fn note(self, status: u16, outcome: Outcome) {
+        let entry = Entry {
+            id: 0,
+            timestamp_ms: clock::unix_ms(),
+            method: self.head.method.to_owned(),
+            path: self.target.to_owned(),
+            headers: self.head.headers.clone(),
+            body: kept_body(&self.body),
+            body_bytes: self.body.len(),
+            provider: self.matched.provider.name,
+            endpoint: self.matched.codec.kind().word(),
+            test_id: self.test_id.map(str::to_owned),
+            answered: Answered {
+                source: outcome.source,
+                status,
+                fixture: outcome.fixture,
+                explanation: outcome.explanation,
+                duration: self.started.elapsed(),
+                chaos: outcome.chaos,
+            },
+        };
+        self.app.observe(entry);
+    }
+}
+
+/// The start of a body, in memory of its own where the rest would be kept alive by it.
+fn kept_body(body: &Bytes) -> Bytes {
+    if body.len() <= MAX_BODY_BYTES { body.clone() } else { Bytes::copy_from_slice(&body[..MAX_BODY_BYTES]) }
+}
+
+fn models_of<'m>(models: impl Iterator<Item = &'m str>) -> Vec<&'m str> {
+    let mut models: Vec<&str> = models.collect();
+    models.sort_unstable();
+    models.dedup();
+    models
+}
+
+/// An injected fault.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Drop,
+    Malformed,
+    Disconnect,
+}
+
+impl Fault {
+    fn word(self) -> &'static str {
+        match self {
+            Fault::Drop => "drop",
+            Fault::Malformed => "malformed",
+            Fault::Disconnect => "disconnect",
+        }
+    }
+}
+
+/// Whether the server takes new work.
+pub fn accepts(app: &App) -> bool {
+    app.stage.get() == Stage::Ready
+}
+
+/// How long a shutdown waits for what is in flight.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_and_every_find() {
+        let plain = Mode::default();
+        let upstream = Mode { upstream: true, ..plain };
+        let strict = Mode { strict: true, ..plain };
+        let both = Mode { strict: true, ..upstream };
+        let asked_strict = |mode: Mode| Mode { header: Some(true), ..mode };
+        let asked_lax = |mode: Mode| Mode { header: Some(false), ..mode };
+        let anew = Mode { ask_anew: true, ..upstream };
+        for (mode, hit, want) in [
+            (plain, Some(How::Rule), Decision::Replay),
+            (plain, None, Decision::NotFound),
+            (strict, Some(How::Exact), Decision::Replay),
+            (strict, None, Decision::Refuse),
+            (upstream, Some(How::Volatile), Decision::Replay),
+            (upstream, None, Decision::Relay),
+            (both, None, Decision::Relay),
+            (asked_strict(upstream), None, Decision::Refuse),
+            (asked_strict(both), Some(How::Rule), Decision::Replay),
+            (asked_lax(strict), None, Decision::NotFound),
+            (asked_lax(both), None, Decision::Relay),
+            (anew, Some(How::Exact), Decision::Relay),
+            (anew, Some(How::Rule), Decision::Replay),
+            (asked_strict(anew), Some(How::Exact), Decision::Replay),
+            (Mode { ask_anew: true, ..plain }, Some(How::Exact), Decision::Replay),
+        ] {
+            assert_eq!(decide(mode, hit), want, "{mode:?} {hit:?}");
+        }
+    }
+}
