@@ -13,7 +13,7 @@ mod raw;
 mod route;
 mod words;
 
-pub use route::{Call, Head, Matched, Route, route};
+pub use route::{Call, Head, Matched, Route, percent_decode, route};
 pub use words::{Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out};
 
 use crate::frame::{Frame, Frames, Framing};

@@ -94,7 +94,7 @@ mod tests {
     use crate::provider::{Credential, openai};
 
     static QUERY_KEY: Provider = Provider {
-        name: "openai",
+        name: "not in the table",
         credential: Credential { header: "x-goog-api-key", prefix: "" },
         secret_headers: &["authorization"],
         secret_query: &["key"],
@@ -110,7 +110,11 @@ mod tests {
         if let Some((name, value)) = header {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let query = keys().apply(provider, &mut headers, query).into_owned();
+        let mut keys = keys();
+        if provider.name == QUERY_KEY.name {
+            keys.values.push((QUERY_KEY.name, HeaderValue::from_static("real-key")));
+        }
+        let query = keys.apply(provider, &mut headers, query).into_owned();
         (headers, query)
     }
 

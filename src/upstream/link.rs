@@ -17,8 +17,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of an answer's head, and of one read of its body.
+/// Bytes of an answer's head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Bytes of one read.
+const MAX_READ_BYTES: usize = 64 * 1024;
 
 /// Headers of an answer.
 pub(super) const MAX_HEADERS: usize = 512;
@@ -38,7 +41,12 @@ impl Link {
     pub(super) async fn new(stream: Stream, base: &BaseUrl) -> Result<Link, UpstreamError> {
         let heard = Rc::new(Cell::new(false));
         let io = TokioIo::new(Ear { stream, heard: Rc::clone(&heard) });
-        let handshake = Builder::new().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS).handshake(io).await;
+        let handshake = Builder::new()
+            .max_buf_size(MAX_READ_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .handshake(io)
+            .await;
         let (sender, driver) = handshake.map_err(|e| UpstreamError::before_head(name(base), &e))?;
         Ok(Link { sender, driver: Some(driver), heard, tls: base.tls, host: base.host.clone(), port: base.port })
     }

@@ -2,6 +2,7 @@
 
 use super::connect::{Stream, host_port};
 use super::{BaseUrl, Environment, SetupError, UpstreamError};
+use crate::provider::percent_decode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
@@ -128,35 +129,11 @@ fn connect_status(head: &[u8]) -> Result<Option<(u16, usize)>, httparse::Error> 
 /// The value of `proxy-authorization` for the user part of a URL.
 fn basic(user: &str) -> Result<HeaderValue, String> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
-    let mut plain = percent_decode(name);
-    plain.push(b':');
-    plain.extend(percent_decode(password));
+    let plain = format!("{}:{}", percent_decode(name), percent_decode(password));
     let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain)))
         .map_err(|_| "its user name and password are not valid".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Bytes of a percent-encoded text; a `%` without two hex digits stands for itself.
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let pair = hex(at + 1).zip(hex(at + 2)).and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
-        match (bytes[at], pair) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 /// One entry of `NO_PROXY`.
