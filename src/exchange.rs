@@ -1,6 +1,6 @@
 //! One request's whole story: route, decode, match, decide, and then replay, relay or miss.
 
-use crate::app::{App, Stage};
+use crate::app::App;
 use crate::body::{Body, Broken};
 use crate::clock;
 use crate::config::OnStale;
@@ -24,7 +24,7 @@ use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
@@ -435,8 +435,7 @@ impl<'a> Exchange<'a> {
         let fixture = row.fixture.clone();
         let fixture_origin = (row.origin.clone(), hit.how);
         drop(table);
-        let mut outcome =
-            Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
+        let mut outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
         if let Some(fault) = self.chaos(&fixture) {
             outcome.chaos = Some(fault.word());
             return self.fault(fault, outcome);
@@ -462,7 +461,10 @@ impl<'a> Exchange<'a> {
     ) -> Option<String> {
         let log = &self.app.log;
         if hit.exhausted {
-            log.warn(format_args!("the sequence that ends at {} is exhausted: its last answer is repeated", row.origin));
+            log.warn(format_args!(
+                "the sequence that ends at {} is exhausted: its last answer is repeated",
+                row.origin
+            ));
         }
         if self.stale(hit) && !row.stale_logged.replace(true) {
             log.warn(format_args!("the recording {} is older than --max-age allows", row.origin));
@@ -543,8 +545,7 @@ impl<'a> Exchange<'a> {
         let query = app.keys.apply(self.matched.provider, &mut headers, self.head.query);
         let target = base.target(self.head.path, &query);
         let method = Method::from_bytes(self.head.method.as_bytes()).unwrap_or(Method::POST);
-        let mut outgoing = Outgoing { method, target, headers, body: self.body.clone() };
-        crate::upstream::sign(self.matched.provider, base, &mut outgoing, &app.log);
+        let outgoing = Outgoing { method, target, headers, body: self.body.clone() };
         let answer = match app.client.send(base, outgoing).await {
             Ok(answer) => answer,
             Err(e) => {
@@ -573,12 +574,7 @@ impl<'a> Exchange<'a> {
     fn unreachable(self, e: &crate::upstream::UpstreamError) -> Response<Body> {
         let status = e.status();
         let code = if status == 504 { "upstream_timeout" } else { "upstream_unreachable" };
-        let error = ErrorAnswer {
-            status,
-            message: e.to_string(),
-            code: Some(code.into()),
-            ..ErrorAnswer::default()
-        };
+        let error = ErrorAnswer { status, message: e.to_string(), code: Some(code.into()), ..ErrorAnswer::default() };
         self.app.log.warn(e);
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
         self.finish(response, Outcome { explanation: Some(e.to_string()), ..Outcome::proxy() })
@@ -691,14 +687,6 @@ impl Fault {
         }
     }
 }
-
-/// Whether the server takes new work.
-pub fn accepts(app: &App) -> bool {
-    app.stage.get() == Stage::Ready
-}
-
-/// How long a shutdown waits for what is in flight.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

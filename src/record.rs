@@ -126,9 +126,10 @@ impl Plan {
         fixture.metadata = self.metadata;
         fixture.playback.timings = beside.timings.map(Box::new);
         // A secret may lie across frames, where it cannot be replaced.
-        fixture.wire = beside.wire.filter(|_| !secret).map(|wire| {
-            Box::new(Wire { response_hash: file::response_hash(&fixture), ..wire })
-        });
+        fixture.wire = beside
+            .wire
+            .filter(|_| !secret)
+            .map(|wire| Box::new(Wire { response_hash: file::response_hash(&fixture), ..wire }));
         let saved = match self.place {
             Place::Own(folder) => own_file(&folder, self.provider, fixture, registered),
             Place::Shared(path) => shared_file(path, fixture),
@@ -177,7 +178,8 @@ fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bo
 
 /// A file that is kept for people: nothing in it says which request it answers.
 fn with_warning(text: &str) -> String {
-    let warning = "no match could be derived from the request, so this recording answers nothing: add match keys by hand";
+    let warning =
+        "no match could be derived from the request, so this recording answers nothing: add match keys by hand";
     text.replacen('{', &format!("{{\n  \"_warning\": \"{warning}\","), 1)
 }
 
@@ -187,7 +189,11 @@ fn shared_file(path: PathBuf, fixture: Fixture) -> Result<Saved, RecordError> {
     let new = fixture.clone();
     let updated = file::update_locked(&path, |mut fixtures| {
         at = fixtures.iter().position(|f| key(f) == key(&new)).unwrap_or(fixtures.len());
-        if at == fixtures.len() { fixtures.push(new) } else { fixtures[at] = refreshed(&fixtures[at], new) }
+        if at == fixtures.len() {
+            fixtures.push(new)
+        } else {
+            fixtures[at] = refreshed(&fixtures[at], new)
+        }
         fixtures
     });
     match updated {
@@ -207,7 +213,11 @@ fn in_place(path: PathBuf, index: usize, request: Hash, fixture: Fixture) -> Res
         } else {
             fixtures.iter().position(same).unwrap_or(fixtures.len())
         };
-        if at == fixtures.len() { fixtures.push(fixture) } else { fixtures[at] = refreshed(&fixtures[at], fixture) }
+        if at == fixtures.len() {
+            fixtures.push(fixture)
+        } else {
+            fixtures[at] = refreshed(&fixtures[at], fixture)
+        }
         kept = fixtures[at].clone();
         fixtures
     });
@@ -304,7 +314,9 @@ fn redact_json(value: &mut Value, redactor: &Redactor) -> bool {
             true
         }
         Value::Array(items) => items.iter_mut().fold(false, |found, item| redact_json(item, redactor) | found),
-        Value::Object(members) => members.values_mut().fold(false, |found, member| redact_json(member, redactor) | found),
+        Value::Object(members) => {
+            members.values_mut().fold(false, |found, member| redact_json(member, redactor) | found)
+        }
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
 //! through only when the recording is safe.
 
+use crate::app::App;
 use crate::body::{Body, Broken};
 use crate::fixture::{RecordedTimings, Wire};
 use crate::frame::{Decoder, Framing, Status};
@@ -8,7 +9,6 @@ use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
 use crate::record::{Beside, Plan};
 use crate::reply::Answer;
 use crate::request::canonical::Hash;
-use crate::app::App;
 use crate::upstream::{AnswerBody, UpstreamError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,10 @@ pub fn framing_of(content_type: &str, asked: Framing) -> Framing {
     let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match media.as_str() {
         "text/event-stream" => Framing::Sse,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
         | "application/stream+json" => Framing::Ndjson,
         crate::frame::eventstream::CONTENT_TYPE => Framing::EventStream,
         "application/json" if matches!(asked, Framing::JsonArray | Framing::Ndjson) => asked,
@@ -80,7 +83,9 @@ enum Unrecorded {
 impl fmt::Display for Unrecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unrecorded::Fault(Fault::Upstream(said)) => write!(f, "the upstream reported an error in its answer: {said}"),
+            Unrecorded::Fault(Fault::Upstream(said)) => {
+                write!(f, "the upstream reported an error in its answer: {said}")
+            }
             Unrecorded::Fault(Fault::Unreadable(found)) => write!(f, "the answer cannot be read: {found}"),
             Unrecorded::Unframed(e) => write!(f, "the answer cannot be framed: {e}"),
             Unrecorded::TooLarge(limit) => write!(f, "the answer is larger than --max-record-bytes {limit}"),
@@ -214,15 +219,7 @@ impl Recording {
         };
         let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers));
         let timings = app.config.record_timings.then(Vec::new);
-        Some(Recording {
-            app: app.clone(),
-            plan: Some(plan),
-            tee,
-            turn,
-            started: Instant::now(),
-            wire,
-            timings,
-        })
+        Some(Recording { app: app.clone(), plan: Some(plan), tee, turn, started: Instant::now(), wire, timings })
     }
 
     /// Takes a chunk; how many of its bytes may go on now. After an error all may, and nothing is recorded.
@@ -306,9 +303,10 @@ impl WireTee {
     fn new(status: u16, headers: &HeaderMap) -> Self {
         let kept = |name: &str| !matches!(name, "set-cookie" | "content-length" | "date");
         let headers = crate::upstream::relay_headers(headers);
-        let headers = headers.iter().filter(|(name, _)| kept(name.as_str())).filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        });
+        let headers = headers
+            .iter()
+            .filter(|(name, _)| kept(name.as_str()))
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
         WireTee { status, headers: headers.collect(), chunks: Vec::new(), bytes: 0 }
     }
 

@@ -1,11 +1,13 @@
 //! From a fixture to a response: encoded for the endpoint that asks, and paced.
 
 use crate::body::{Body, Paced};
-use crate::fixture::{Fixture, Playback, StreamingProfile};
+use crate::fixture::{Fixture, Playback, StreamingProfile, Wire, file};
 use crate::frame::{Frames, Framing};
 use crate::provider::{Codec, Encoding, ErrorBody, Provider};
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawBody};
 use crate::request::{Request, VectorFormat};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
@@ -143,6 +145,37 @@ fn response(status: StatusCode, content_type: &str, body: Body) -> Response<Body
     *response.status_mut() = status;
     if let Ok(value) = HeaderValue::from_str(content_type) {
         response.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    response
+}
+
+/// Whether the readable part of a wire recording is as it was written.
+pub fn unedited(fixture: &Fixture) -> bool {
+    fixture.wire.as_ref().is_some_and(|wire| wire.response_hash == file::response_hash(fixture))
+}
+
+/// The answer as it was on the wire, byte for byte.
+pub fn wire(wire: &Wire, playback: &Playback, manner: &Manner) -> Response<Body> {
+    let mut frames = Frames::default();
+    for piece in &wire.frames {
+        frames.push(|out| match wire.base64.then(|| STANDARD.decode(piece)) {
+            Some(Ok(bytes)) => out.extend_from_slice(&bytes),
+            // Text, or base64 that someone broke by hand.
+            _ => out.extend_from_slice(piece.as_bytes()),
+        });
+    }
+    let streamed = !wire.endpoint.ends_with(" whole");
+    let body = if streamed {
+        streamed_body(frames, playback, manner)
+    } else {
+        whole_body(Bytes::from(frames.bytes), playback, manner)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(wire.status).unwrap_or(StatusCode::OK);
+    for (name, value) in &wire.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
     }
     response
 }

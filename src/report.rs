@@ -57,7 +57,9 @@ impl Counts {
             .rows()
             .iter()
             .filter(|row| row.hits.get() == 0 && row.origin.path.is_some())
-            .map(|row| json!({"file": row.origin.name, "index": row.origin.index, "recorded": row.fixture.recorded()}))
+            .map(
+                |row| json!({"file": &*row.origin.name, "index": row.origin.index, "recorded": row.fixture.recorded()}),
+            )
             .collect();
         json!({
             "hits": self.hits,

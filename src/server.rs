@@ -1,16 +1,197 @@
 //! Accepts connections and answers them.
 
+use crate::app::{App, Stage};
 use crate::cli::ServeArgs;
+use crate::config::Config;
 use crate::error::Error;
+use crate::exchange;
 use crate::log::Logger;
+use crate::upstream::{Environment, Keys};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+/// Connections served at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// How long a shutdown waits for what is in flight.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send a request's head.
+const HEAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long accepting rests after it failed, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until it is told to stop; the program's exit code.
 ///
 /// # Errors
 /// What keeps the server from starting.
-pub async fn run(args: ServeArgs, _logger: Logger) -> Result<u8, Error> {
-    Err(Error::Bind {
-        address: format!("{}:{}", args.config.host, args.config.port),
-        source: std::io::ErrorKind::Unsupported.into(),
-    })
+pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
+    let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
+    let environment = Environment::from_env();
+    let app = Rc::new(App::new(args.config, log, &environment, keys)?);
+    if environment.ssl_cert_file.is_some() && app.config.upstreams.iter().any(|(_, url)| url.tls) {
+        app.client.load_roots().map_err(|e| Error::Usage(e.to_string()))?;
+    }
+    let (listener, address) = bind(&app.config).await?;
+    let mut stop = Stop::new(args.exit_on_stdin_close)?;
+    app.load()?;
+    announce(address);
+    serve(&app, listener, stop.wait()).await;
+    finish(&app)
+}
+
+/// Listens on the configured address; port 0 takes a free one.
+///
+/// # Errors
+/// [`Error::Bind`].
+pub async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
+    // A static binary finds no `localhost` where there is no /etc/hosts.
+    let host = if config.host == "localhost" { "127.0.0.1" } else { &config.host };
+    let failed = |source| Error::Bind { address: format!("{}:{}", config.host, config.port), source };
+    let listener = TcpListener::bind((host, config.port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn announce(address: SocketAddr) {
+    // Whoever started this process may not read its output.
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "aimock listening on http://{address}");
+    let _ = stdout.flush();
+}
+
+/// What tells the program to stop.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    stdin: bool,
+}
+
+impl Stop {
+    fn new(stdin: bool) -> Result<Self, Error> {
+        let on = |kind| signal(kind).map_err(|source| Error::System { what: "signal handler", source });
+        Ok(Stop { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())?, stdin })
+    }
+
+    async fn wait(&mut self) {
+        let stdin = self.stdin;
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = closed_stdin(), if stdin => {}
+        }
+    }
+}
+
+async fn closed_stdin() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while stdin.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
+}
+
+/// Accepts connections until `stop` is ready, then finishes what is in flight, for [`DRAIN_LIMIT`] at most.
+pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    app.stage.set(Stage::Ready);
+    let (draining, drain) = watch::channel(false);
+    let open = Rc::new(Open::default());
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = accept(&listener, &open) => match accepted {
+                Ok(stream) => {
+                    open.count.set(open.count.get() + 1);
+                    tokio::task::spawn_local(connection(app.clone(), stream, drain.clone(), open.clone()));
+                }
+                Err(e) => {
+                    app.log.warn(format_args!("cannot accept a connection: {e}"));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    app.stage.set(Stage::Draining);
+    // There may be no connection to tell.
+    let _ = draining.send(true);
+    let drained = async {
+        while open.count.get() > 0 {
+            open.closed.notified().await;
+        }
+    };
+    if timeout(DRAIN_LIMIT, drained).await.is_err() {
+        app.log.warn(format_args!("{} connections were still busy after 10 s and are cut", open.count.get()));
+    }
+}
+
+/// Connections that are open.
+#[derive(Default)]
+struct Open {
+    count: Cell<usize>,
+    closed: Notify,
+}
+
+async fn accept(listener: &TcpListener, open: &Open) -> io::Result<TcpStream> {
+    while open.count.get() >= MAX_CONNECTIONS {
+        open.closed.notified().await;
+    }
+    listener.accept().await.map(|(stream, _)| stream)
+}
+
+async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<bool>, open: Rc<Open>) {
+    // Without it small chunks wait for the client's acknowledgement; a socket that refuses is slower, no more.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| exchange::handle(app.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        _ = drain.wait_for(|draining| *draining) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    open.count.set(open.count.get() - 1);
+    open.closed.notify_one();
+}
+
+/// Says what happened, and writes the report; the exit code.
+fn finish(app: &App) -> Result<u8, Error> {
+    let report = app.counts.borrow().report(&app.table.borrow());
+    if let Some(path) = &app.config.report {
+        let text = format!("{report:#}\n");
+        crate::fixture::file::save_atomic(path, text.as_bytes()).map_err(|source| Error::Io {
+            verb: "write",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let counts = app.counts.borrow();
+    app.log.info(format_args!(
+        "{} answered by fixtures, {} relayed, {} recorded, {} unmatched",
+        counts.hits, counts.relayed, counts.recorded, counts.misses
+    ));
+    if counts.record_errors > 0 {
+        app.log.error(format_args!("{} recordings could not be written", counts.record_errors));
+    }
+    Ok(0)
 }

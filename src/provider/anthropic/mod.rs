@@ -139,8 +139,8 @@ impl Codec for Messages {
         Box::new(Collapser::new(answer.framing))
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(END)
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[END]
     }
 
     fn call_ids(&self) -> &'static [CallId] {
@@ -195,8 +195,8 @@ impl Codec for CountTokens {
         super::raw::collapser(answer)
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[]
     }
 
     fn without_fixture(&self, call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
@@ -239,8 +239,8 @@ impl Codec for Models {
         super::raw::collapser(answer)
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[]
     }
 
     fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, models: &[&str]) -> Option<Value> {
