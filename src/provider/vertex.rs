@@ -1,10 +1,11 @@
-//! Vertex AI: Gemini's wire under longer paths.
-//! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>
+//! Vertex AI: the wires of Gemini and Anthropic under longer paths.
+//! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>,
+//! <https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude>
 //!
 //! `/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:verb`, in express mode without project
 //! and location, and `v1beta1` for `v1`. What stands before the publisher changes nothing here.
 
-use super::{Credential, Head, Provider, Route, gemini};
+use super::{Credential, Head, Provider, Route, anthropic, gemini};
 
 /// The row of the table.
 pub static PROVIDER: Provider = Provider {
@@ -21,6 +22,10 @@ pub static PROVIDER: Provider = Provider {
             when: embeds_text,
             codec: &gemini::PREDICT,
         },
+        // The model is in the body here; the SDK counts tokens so.
+        Route::post("/**/publishers/anthropic/models/count-tokens:rawPredict", &anthropic::CountTokens),
+        Route::post("/**/publishers/anthropic/models/{model}:rawPredict", &anthropic::VERTEX_RAW_PREDICT),
+        Route::post("/**/publishers/anthropic/models/{model}:streamRawPredict", &anthropic::VERTEX_STREAM_RAW_PREDICT),
         // A tuned model is served by an endpoint of the project's own.
         Route::post("/**/locations/{location}/endpoints/{model}:generateContent", &gemini::GENERATE),
         Route::post("/**/locations/{location}/endpoints/{model}:streamGenerateContent", &gemini::STREAM),
@@ -74,6 +79,13 @@ mod tests {
             known("vertex-predict", "text-embedding-005")
         );
         assert_eq!(found(&format!("{place}/endpoints/7:generateContent")), known("gemini", "7"));
+        let claude = format!("{place}/publishers/anthropic/models");
+        let model = "claude-sonnet-4@20250514";
+        for verb in ["rawPredict", "streamRawPredict"] {
+            assert_eq!(found(&format!("{claude}/{model}:{verb}")), known("anthropic-messages", model));
+        }
+        let counted = found(&format!("{claude}/count-tokens:rawPredict"));
+        assert_eq!(counted, ("vertexai", "anthropic-count-tokens", true, None));
         for raw in [
             format!("{place}/{google}/imagen-4.0:predict"),
             format!("{place}/{google}/multimodalembedding@001:predict"),
@@ -83,6 +95,14 @@ mod tests {
             assert_eq!(found(&raw), ("vertexai", "raw", false, None), "{raw}");
         }
         assert_eq!(found("/v1beta/models/g:generateContent").0, "gemini");
+    }
+
+    #[test]
+    fn streams_as_anthropic_does() {
+        let path = "/v1/projects/p/locations/l/publishers/anthropic/models/claude:streamRawPredict";
+        let body =
+            r#"{"anthropic_version":"vertex-2023-10-16","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+        with_request(path, body, |_, r| assert_eq!((r.framing, &*r.model), (Framing::Sse, "claude")));
     }
 
     #[test]
