@@ -1,7 +1,7 @@
 //! Chunks of candidate 0 put together, whole answers included: those are a stream of one chunk.
 
 use super::partial::Arguments;
-use super::{BLOCKED, FINISH, one_line};
+use super::{BLOCKED, FINISH, one_line, signature};
 use crate::frame::Frame;
 use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame};
 use crate::reply::{Answer, Part, Reply, ToolCall};
@@ -178,7 +178,7 @@ impl Collapser {
         if part.foreign() {
             return Ok(());
         }
-        let signature = part.thought_signature.filter(|s| !s.is_empty()).map(|s| s.0.into_owned());
+        let signature = part.thought_signature.filter(|s| !s.is_empty()).map(|s| signature::back(&s));
         if let Some(call) = part.function_call {
             return self.call(call, signature);
         }

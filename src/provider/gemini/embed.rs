@@ -105,8 +105,8 @@ impl Codec for Embed {
         Box::new(Collapser::default())
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[]
     }
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {

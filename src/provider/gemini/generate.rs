@@ -1,7 +1,7 @@
 //! `generateContent` and `streamGenerateContent`: the same answer, at once or in chunks of the same shape.
 //! <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
-use super::{BLOCKED, FINISH, USAGE, collapse, one_line, request};
+use super::{BLOCKED, FINISH, USAGE, collapse, one_line, request, signature};
 use crate::frame::{Frames, Framing, jsonarray, sse};
 use crate::provider::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, answer_usage,
@@ -72,8 +72,8 @@ impl Codec for Generate {
         Box::new(collapse::Collapser::new(answer.framing == Framing::Whole))
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None // a stream ends with its body
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[] // a stream ends with its body
     }
 
     fn call_ids(&self) -> &'static [CallId] {
@@ -199,7 +199,7 @@ struct PartOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     function_call: Option<FunctionCallOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    thought_signature: Option<&'a str>,
+    thought_signature: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -221,12 +221,17 @@ impl<'a> PartOut<'a> {
     }
 
     fn text(text: &'a str, thought: bool, signature: Option<&'a str>) -> Self {
-        PartOut { text: Some(text), thought, function_call: None, thought_signature: signature }
+        PartOut { text: Some(text), thought, function_call: None, thought_signature: signature.map(signature::out) }
     }
 
     fn call(call: &'a ToolCall) -> Self {
         let out = FunctionCallOut { id: call.id.as_deref(), name: &call.name, args: arguments(&call.arguments) };
-        PartOut { text: None, thought: false, function_call: Some(out), thought_signature: call.signature.as_deref() }
+        PartOut {
+            text: None,
+            thought: false,
+            function_call: Some(out),
+            thought_signature: call.signature.as_deref().map(signature::out),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod generate;
 mod models;
 mod partial;
 mod request;
+mod signature;
 
 pub(super) use embed::{EMBED, PREDICT};
 pub(super) use generate::{GENERATE, STREAM};

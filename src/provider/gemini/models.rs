@@ -46,8 +46,8 @@ impl Codec for Plain {
         raw::collapser(answer)
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[]
     }
 
     fn without_fixture(&self, _call: &Call<'_>, request: &Request<'_>, models: &[&str]) -> Option<Value> {
