@@ -1,8 +1,9 @@
 //! Server-sent events by the WHATWG rules: LF, CR or CRLF, comments, a byte order mark, data over several lines.
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
 //!
-//! One rule is wider than the standard's: an event that the body's end cuts off before its blank line still counts,
-//! because several services end their last `data: [DONE]` so.
+//! Two rules are wider than the standard's. An event that the body's end cuts off before its blank line still counts,
+//! because several services end their last `data: [DONE]` so. And a block that has no data and begins with `{` is a frame
+//! of its own: services that fail inside a stream put their error there without any framing.
 
 use super::{Frame, FrameError, MAX_FRAME_BYTES, Status};
 
@@ -137,7 +138,7 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn has_data(block: &[u8]) -> bool {
-    lines(block).any(|line| field(line).0 == b"data")
+    block.first() == Some(&b'{') || lines(block).any(|line| field(line).0 == b"data")
 }
 
 fn interpret<'a>(block: &'a [u8], joined: &'a mut Vec<u8>) -> Frame<'a> {
@@ -162,7 +163,7 @@ fn interpret<'a>(block: &'a [u8], joined: &'a mut Vec<u8>) -> Frame<'a> {
             _ => {}
         }
     }
-    let data = if several { &joined[..] } else { data.unwrap_or(&[]) };
+    let data = if several { &joined[..] } else { data.unwrap_or_else(|| block.trim_ascii()) };
     Frame { event, data, exception: false }
 }
 
@@ -197,6 +198,13 @@ mod tests {
 
     fn event(event: &str, data: &str) -> (String, String) {
         (event.to_owned(), data.to_owned())
+    }
+
+    #[test]
+    fn an_error_without_framing_is_a_frame() {
+        let error = "{\n  \"error\": {\n    \"code\": 499\n  }\n}";
+        assert_eq!(sse(format!("data: a\n\n{error}\n\n").as_bytes()), [event("", "a"), event("", error)]);
+        assert_eq!(sse(format!("data: a\r\n\r\n{error}").as_bytes()), [event("", "a"), event("", error)]);
     }
 
     #[test]

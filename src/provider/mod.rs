@@ -5,12 +5,14 @@
 //! flags, key variables, credential headers, error shapes and SDK variables come from [`PROVIDERS`].
 
 pub mod anthropic;
+pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod openai;
 pub mod openai_chat;
 mod raw;
 mod route;
+pub mod vertex;
 mod words;
 
 pub use route::{Call, Head, Matched, Route, percent_decode, route};
@@ -25,6 +27,8 @@ use serde_json::Value;
 /// Every provider, in the order routes are tried. A new one adds its room, its `mod` line and its row here.
 pub static PROVIDERS: &[&Provider] = &[
     &anthropic::PROVIDER,
+    &vertex::PROVIDER, // before Gemini: its paths end as Gemini's do
+    &gemini::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 
