@@ -55,7 +55,7 @@ mount --bind "$work/root" "$work/root"
 mount --bind "$work/fixtures" "$work/root/fixtures"
 mount -o remount,ro,bind "$work/root"
 
-in_image="env -i AIMOCK_HOST=$host chroot --userspec=$user $work/root /aimock"
+in_image="env -i AIMOCK_HOST=$host $(command -v chroot) --userspec=$user $work/root /aimock"
 
 start() { # ARG…
     $in_image "$@" >"$work/stdout.log" 2>"$work/server.log" &
@@ -76,7 +76,7 @@ ask() { # QUESTION: the answer's text
     curl -sS --fail-with-body -m 10 "$url/v1/chat/completions" -H 'content-type: application/json' \
         -H 'authorization: Bearer sk-test' \
         -d "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"$1\"}]}" |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["choices"][0]["message"]["content"])'
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["choices"][0]["message"]["content"])' 2>/dev/null
 }
 
 answers() { # QUESTION ANSWER
