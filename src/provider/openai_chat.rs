@@ -35,7 +35,7 @@ static USAGE: UsageShape = UsageShape {
     output: "/completion_tokens",
     total: "/total_tokens",
     cached: "/prompt_tokens_details/cached_tokens",
-    cache_write: "",
+    cache_write: "/prompt_tokens_details/cache_write_tokens",
     reasoning: "/completion_tokens_details/reasoning_tokens",
     input_excludes_cached: false,
     output_excludes_reasoning: false,

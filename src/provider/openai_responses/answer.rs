@@ -178,11 +178,7 @@ impl<'a> Response<'a> {
         let mut usage = answer_usage(&USAGE, reply, to.request);
         if reply.usage.as_ref() != Some(&usage) {
             // Clients read the details unasked. What this wire recorded stays as it was.
-            for (details, count) in
-                [("input_tokens_details", "cached_tokens"), ("output_tokens_details", "reasoning_tokens")]
-            {
-                usage.entry(details).or_insert_with(|| json!({ count: 0 }));
-            }
+            fill_details(&mut usage);
         }
         Response {
             id: reply.id.clone().unwrap_or_else(|| to.id("resp_", 0)),
@@ -239,6 +235,18 @@ impl<'a> Response<'a> {
             "user": null,
             "metadata": {},
         })
+    }
+}
+
+fn fill_details(usage: &mut Usage) {
+    for (details, count) in [
+        ("input_tokens_details", "cached_tokens"),
+        ("input_tokens_details", "cache_write_tokens"),
+        ("output_tokens_details", "reasoning_tokens"),
+    ] {
+        if let Value::Object(details) = usage.entry(details).or_insert_with(|| json!({})) {
+            details.entry(count).or_insert_with(|| json!(0));
+        }
     }
 }
 

@@ -34,7 +34,7 @@ static USAGE: UsageShape = UsageShape {
     output: "/output_tokens",
     total: "/total_tokens",
     cached: "/input_tokens_details/cached_tokens",
-    cache_write: "",
+    cache_write: "/input_tokens_details/cache_write_tokens",
     reasoning: "/output_tokens_details/reasoning_tokens",
     input_excludes_cached: false,
     output_excludes_reasoning: false,
