@@ -5,11 +5,15 @@
 //! flags, key variables, credential headers, error shapes and SDK variables come from [`PROVIDERS`].
 
 pub mod anthropic;
+pub mod azure;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod openai;
 pub mod openai_chat;
+pub mod openai_embeddings;
+pub mod openai_models;
+pub mod openai_responses;
 mod raw;
 mod route;
 pub mod vertex;
@@ -29,6 +33,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &anthropic::PROVIDER,
     &vertex::PROVIDER, // before Gemini: its paths end as Gemini's do
     &gemini::PROVIDER,
+    &azure::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 

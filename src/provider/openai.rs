@@ -1,7 +1,7 @@
 //! OpenAI, and every service that speaks its API under a path prefix of its own.
 //! <https://platform.openai.com/docs/api-reference>
 
-use super::{Credential, ErrorBody, Provider, Route, openai_chat};
+use super::{Credential, ErrorBody, Provider, Route, openai_chat, openai_embeddings, openai_models, openai_responses};
 use crate::reply::ErrorAnswer;
 use serde_json::json;
 
@@ -9,7 +9,13 @@ use serde_json::json;
 pub static PROVIDER: Provider = Provider {
     name: "openai",
     title: "OpenAI",
-    routes: &[Route::post("/**/chat/completions", &openai_chat::Chat)],
+    routes: &[
+        Route::post("/**/chat/completions", &openai_chat::Chat),
+        Route::post("/**/responses", &openai_responses::Responses),
+        Route::post("/**/embeddings", &openai_embeddings::Embed),
+        openai_models::route("/**/v1/models"),
+        openai_models::route("/**/v1/models/{id}"),
+    ],
     credential: Credential { header: "authorization", prefix: "Bearer " },
     secret_headers: &[],
     secret_query: &[],

@@ -77,6 +77,8 @@ pub struct Request<'a> {
     pub messages: Vec<Message<'a>>,
     /// The names of the tools offered.
     pub tools: Vec<Cow<'a, str>>,
+    /// Those of them that take text instead of JSON (OpenAI's `custom` tools).
+    pub custom_tools: Vec<Cow<'a, str>>,
     /// OpenAI's `response_format.type`, or what says the same elsewhere (`json_object`, `json_schema`).
     pub response_format: Option<Cow<'a, str>>,
     /// Embedding inputs.
@@ -106,6 +108,7 @@ impl<'a> Request<'a> {
             include_usage: false,
             messages: Vec::new(),
             tools: Vec::new(),
+            custom_tools: Vec::new(),
             response_format: None,
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
