@@ -3,7 +3,7 @@
 use crate::config::{Config, Upstreams};
 use crate::error::Error;
 use crate::fixture::table::FixtureTable;
-use crate::fixture::{Origin, file};
+use crate::fixture::{Fixture, Origin, file};
 use crate::journal::{Entry, Journal, Source};
 use crate::log::Logger;
 use crate::record::{Saved, origin_of};
@@ -13,6 +13,7 @@ use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
 use crate::upstream::{Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -174,6 +175,36 @@ impl App {
             let origin: Origin = origin_of(&saved.path, &root, index);
             self.table.borrow_mut().upsert(fixture, origin);
         }
+    }
+
+    /// Adds fixtures that are in no file.
+    pub fn add(&self, fixtures: Vec<Fixture>) {
+        let mut table = self.table.borrow_mut();
+        for fixture in fixtures {
+            let index = table.rows().iter().filter(|row| row.origin.path.is_none()).count();
+            table.push(fixture, Origin { path: None, name: Rc::from("runtime"), index });
+        }
+    }
+
+    /// Takes out all fixtures, and forgets the journal, the counts and the errors that were ordered.
+    pub fn reset(&self) {
+        self.table.borrow_mut().clear();
+        self.repeats.borrow_mut().clear();
+        self.journal.borrow_mut().clear();
+        *self.counts.borrow_mut() = Counts::default();
+        self.errors.borrow_mut().clear();
+    }
+
+    /// Ends recording; upstreams are kept for the next time.
+    pub fn stop_recording(&self) {
+        let mut recording = self.recording.borrow_mut();
+        recording.record = false;
+        recording.proxy_only = false;
+    }
+
+    /// The journal as `GET /__aimock/journal` gives it, oldest first.
+    pub fn journal_json(&self) -> Vec<Value> {
+        self.journal.borrow().entries().map(|entry| entry.to_json(&self.redactor)).collect()
     }
 
     /// A number that no other answer of this process was made from.

@@ -497,7 +497,7 @@ impl<'a> Exchange<'a> {
     /// server. One draw a kind, in this order, and the first that hits wins.
     fn chaos(&self, fixture: &Fixture) -> Option<Fault> {
         let config = &self.app.config.chaos;
-        let own = fixture.playback.chaos.unwrap_or(ChaosRates::default());
+        let own = fixture.playback.chaos.unwrap_or_default();
         let header = |name: &str| self.head.header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
         let rates = [
             (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).unwrap_or(config.drop)),

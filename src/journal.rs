@@ -2,8 +2,11 @@
 
 use crate::fixture::Origin;
 use crate::fixture::table::How;
+use crate::provider::PROVIDERS;
+use crate::redact::{REDACTED, Redactor};
 use bytes::Bytes;
 use hyper::HeaderMap;
+use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -64,6 +67,49 @@ impl Entry {
     pub fn path_alone(&self) -> &str {
         self.path.split('?').next().unwrap_or("")
     }
+
+    /// The entry as the control API gives it, without secrets.
+    pub fn to_json(&self, redactor: &Redactor) -> Value {
+        let answered = &self.answered;
+        let fixture = answered
+            .fixture
+            .as_ref()
+            .map(|(origin, how)| json!({"file": &*origin.name, "index": origin.index, "match": how.word()}));
+        json!({
+            "id": format!("req-{}", self.id),
+            "timestamp": self.timestamp_ms,
+            "method": self.method,
+            "path": safe_target(&self.path, redactor),
+            "headers": safe_headers(&self.headers, redactor),
+            "body": self.body_json(redactor),
+            "provider": self.provider,
+            "endpoint": self.endpoint,
+            "testId": self.test_id,
+            "response": {
+                "status": answered.status,
+                "fixture": fixture,
+                "source": answered.source.word(),
+                "explanation": answered.explanation.as_deref().map(|why| redactor.redact(why)),
+                "durationMs": (answered.duration.as_secs_f64() * 1e6).round() / 1000.0,
+                "chaosAction": answered.chaos,
+            },
+        })
+    }
+
+    /// JSON where all of it was kept and is JSON, else text.
+    fn body_json(&self, redactor: &Redactor) -> Value {
+        if self.body_bytes > self.body.len() {
+            let start = String::from_utf8_lossy(&self.body);
+            return json!({"truncated": true, "bytes": self.body_bytes, "start": redactor.redact(&start)});
+        }
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        let mut json = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.body).into_owned()));
+        redactor.redact_json(&mut json);
+        json
+    }
 }
 
 /// How a request was answered.
@@ -81,6 +127,31 @@ pub struct Answered {
     pub duration: Duration,
     /// The injected fault.
     pub chaos: Option<&'static str>,
+}
+
+/// Headers with the values of those that carry credentials replaced.
+fn safe_headers(headers: &HeaderMap, redactor: &Redactor) -> Map<String, Value> {
+    let safe = headers.iter().map(|(name, value)| {
+        let value = value.to_str().unwrap_or("");
+        let shown = if is_secret_header(name.as_str()) { REDACTED.into() } else { redactor.redact(value) };
+        (name.as_str().to_owned(), Value::from(shown))
+    });
+    safe.collect()
+}
+
+fn is_secret_header(name: &str) -> bool {
+    let common = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+    common.contains(&name) || PROVIDERS.iter().any(|p| p.credential.header == name || p.secret_headers.contains(&name))
+}
+
+/// Path and query with the values of secret parameters replaced.
+fn safe_target(target: &str, redactor: &Redactor) -> String {
+    let Some((path, query)) = target.split_once('?') else { return redactor.redact(target).into_owned() };
+    let safe = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if PROVIDERS.iter().any(|p| p.secret_query.contains(&name)) => format!("{name}={REDACTED}"),
+        _ => pair.to_owned(),
+    });
+    redactor.redact(&format!("{path}?{}", safe.collect::<Vec<_>>().join("&"))).into_owned()
 }
 
 /// The newest entries, oldest first.

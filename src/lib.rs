@@ -16,6 +16,7 @@ pub mod frame;
 pub mod health;
 pub mod journal;
 pub mod log;
+pub mod mock;
 pub mod provider;
 pub mod record;
 pub mod redact;
@@ -29,4 +30,5 @@ pub mod upstream;
 
 pub use config::Config;
 pub use error::Error;
+pub use mock::{Mock, Recording};
 pub use reply::{Answer, Reply};

@@ -9,6 +9,7 @@ use crate::reply::{Answer, Part, RawBody, Reply};
 use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -273,7 +274,7 @@ fn same_answer(old: &Answer, new: &Answer) -> bool {
 fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
     let mut found = false;
     let mut text = |text: &mut String| {
-        if let std::borrow::Cow::Owned(redacted) = redactor.redact(text) {
+        if let Cow::Owned(redacted) = redactor.redact(text) {
             *text = redacted;
             found = true;
         }
@@ -291,10 +292,10 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
         }
         Answer::Error(error) => text(&mut error.message),
         Answer::Raw(raw) => match &mut raw.body {
-            RawBody::Json(json) => found = redact_json(json, redactor),
+            RawBody::Json(json) => found = redactor.redact_json(json),
             RawBody::Bytes(bytes) => {
                 if let Ok(whole) = std::str::from_utf8(bytes)
-                    && let std::borrow::Cow::Owned(redacted) = redactor.redact(whole)
+                    && let Cow::Owned(redacted) = redactor.redact(whole)
                 {
                     *bytes = redacted.into_bytes();
                     found = true;
@@ -304,21 +305,6 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
         Answer::Embeddings(_) => {}
     }
     found
-}
-
-fn redact_json(value: &mut Value, redactor: &Redactor) -> bool {
-    match value {
-        Value::String(text) => {
-            let std::borrow::Cow::Owned(redacted) = redactor.redact(text) else { return false };
-            *text = redacted;
-            true
-        }
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| redact_json(item, redactor) | found),
-        Value::Object(members) => {
-            members.values_mut().fold(false, |found, member| redact_json(member, redactor) | found)
-        }
-        _ => false,
-    }
 }
 
 /// Where a saved fixture stands, its name relative to the folder of fixtures.

@@ -4,6 +4,7 @@
 //! request matches its recording whatever the key in it was.
 
 use regex_lite::Regex;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// What stands where a secret stood.
@@ -90,6 +91,22 @@ impl Redactor {
             }
         }
         text
+    }
+}
+
+impl Redactor {
+    /// Replaces secrets in every string of a JSON value; whether there were any.
+    pub fn redact_json(&self, value: &mut Value) -> bool {
+        match value {
+            Value::String(text) => {
+                let Cow::Owned(redacted) = self.redact(text) else { return false };
+                *text = redacted;
+                true
+            }
+            Value::Array(items) => items.iter_mut().fold(false, |found, item| self.redact_json(item) | found),
+            Value::Object(members) => members.values_mut().fold(false, |found, m| self.redact_json(m) | found),
+            _ => false,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
     let mut stop = Stop::new(args.exit_on_stdin_close)?;
     app.load()?;
     announce(address);
-    serve(&app, listener, stop.wait()).await;
+    serve(&app, listener, stop.wait(), DRAIN_LIMIT).await;
     finish(&app)
 }
 
@@ -103,8 +103,8 @@ async fn closed_stdin() {
     while stdin.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
 }
 
-/// Accepts connections until `stop` is ready, then finishes what is in flight, for [`DRAIN_LIMIT`] at most.
-pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+/// Accepts connections until `stop` is ready, then finishes what is in flight, for `drain_limit` at most.
+pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = ()>, drain_limit: Duration) {
     app.stage.set(Stage::Ready);
     let (draining, drain) = watch::channel(false);
     let open = Rc::new(Open::default());
@@ -134,8 +134,9 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
             open.closed.notified().await;
         }
     };
-    if timeout(DRAIN_LIMIT, drained).await.is_err() {
-        app.log.warn(format_args!("{} connections were still busy after 10 s and are cut", open.count.get()));
+    if timeout(drain_limit, drained).await.is_err() {
+        app.log
+            .warn(format_args!("{} connections were still busy after {drain_limit:?} and are cut", open.count.get()));
     }
 }
 

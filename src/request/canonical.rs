@@ -147,7 +147,7 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         remove(&mut body, pointer);
     }
     number_call_ids(&mut body, subject.call_ids, &mut Vec::new());
-    redact(&mut body, redactor);
+    redactor.redact_json(&mut body);
     let mut text = Vec::with_capacity(subject.body.len());
     write(&body, false, &mut text);
     let mut without_volatile = Vec::with_capacity(text.len());
@@ -259,19 +259,6 @@ fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>)
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|v| number_call_ids(v, places, seen)),
-        _ => {}
-    }
-}
-
-fn redact(value: &mut Value, redactor: &Redactor) {
-    match value {
-        Value::String(text) => {
-            if let Cow::Owned(redacted) = redactor.redact(text) {
-                *text = redacted;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| redact(v, redactor)),
-        Value::Object(members) => members.values_mut().for_each(|v| redact(v, redactor)),
         _ => {}
     }
 }
