@@ -215,6 +215,11 @@ impl Part {
     }
 }
 
+impl ErrorAnswer {
+    /// The status of a fixture that gives none.
+    pub const DEFAULT_STATUS: u16 = 500;
+}
+
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
         Answer::Turn(reply)
