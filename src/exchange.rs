@@ -6,7 +6,7 @@ use crate::clock;
 use crate::config::OnStale;
 use crate::control;
 use crate::fixture::table::{Hit, How, Policy};
-use crate::fixture::{Asked, ChaosRates, Fixture, Origin};
+use crate::fixture::{Asked, Fixture, Origin};
 use crate::frame::Framing;
 use crate::journal::{Answered, Entry, MAX_BODY_BYTES, Source};
 use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
