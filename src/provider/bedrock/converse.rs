@@ -119,8 +119,8 @@ impl Codec for Converse {
         Box::new(Collapser { whole: answer.framing == Framing::Whole, ..Collapser::default() })
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(METADATA)
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[METADATA]
     }
 
     fn call_ids(&self) -> &'static [CallId] {

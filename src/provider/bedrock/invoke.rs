@@ -22,11 +22,15 @@ use std::borrow::Cow;
 /// The event that holds a piece of a model's answer; all others are exceptions.
 const CHUNK: &str = "chunk";
 
-/// `{"type":"message_stop` in base64: how the last chunk of a Messages stream begins.
-const MESSAGE_STOP: &[u8] = b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w";
-
 /// The member that the service adds to a stream's last piece, whoever made the model.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
+
+/// What of that member's name is in a chunk, one for each way it may lie across base64's groups of three bytes.
+const METRICS_IN_BASE64: &[&[u8]] = &[
+    b"YW1hem9uLWJlZHJvY2staW52b2NhdGlvbk1ldHJp",
+    b"YXpvbi1iZWRyb2NrLWludm9jYXRpb25NZXRyaWNz",
+    b"bWF6b24tYmVkcm9jay1pbnZvY2F0aW9uTWV0cmlj",
+];
 
 /// How a piece gives a reason to stop, in most makers' words (`stop_reason`, `finish_reason`, `completionReason`).
 const REASON: &[u8] = b"eason\":\"";
@@ -93,8 +97,8 @@ impl Codec for Messages {
         })
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        Some(MESSAGE_STOP)
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        METRICS_IN_BASE64
     }
 
     fn call_ids(&self) -> &'static [CallId] {
@@ -240,8 +244,8 @@ impl Codec for Other {
         verbatim(answer)
     }
 
-    fn end_marker(&self) -> Option<&'static [u8]> {
-        None // wherever in the base64 it is, a client cannot read a message before its last byte
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        METRICS_IN_BASE64
     }
 }
 
@@ -380,11 +384,19 @@ mod tests {
             let to = Encoding { request, chunk_chars: 20, now: 0, seed: 7 };
             let frames = codec.encode_stream(&Reply::text("hi").into(), &to);
             let last = frames.iter().last().unwrap();
-            assert_eq!(codec.end_marker().map(|mark| memmem::find(last, mark).is_some()), Some(true));
+            assert!(codec.end_markers().iter().any(|mark| memmem::find(last, mark).is_some()));
             let payload = eventstream::parse(last).unwrap().payload;
             let piece = piece(&Frame::event(CHUNK, payload)).unwrap().unwrap();
             assert!(memmem::find(&piece, br#""amazon-bedrock-invocationMetrics":{"inputTokenCount":"#).is_some());
         });
+    }
+
+    #[test]
+    fn metrics_are_found_wherever_they_lie() {
+        for before in ["", "a", "ab", "abc"] {
+            let frames = body(&[&format!("{{\"{before}\":1,\"{METRICS}\":{{}}}}")]);
+            assert_eq!(METRICS_IN_BASE64.iter().filter(|mark| memmem::find(&frames, mark).is_some()).count(), 1);
+        }
     }
 
     #[test]
