@@ -3,12 +3,12 @@
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html>
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html>
 
-use super::super::{
+use super::{padding, reported};
+use crate::frame::{Frame, Frames, Framing, eventstream};
+use crate::provider::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, Fault, FinishWords, Head, Progress,
     UsageShape, answer_usage, anthropic, parse_body, parse_frame, raw,
 };
-use super::{padding, reported};
-use crate::frame::{Frame, Frames, Framing, eventstream};
 use crate::reply::{Answer, RawAnswer, RawBody, Reply};
 use crate::request::{Kind, Message, Request, Role, Str};
 use base64::Engine;
@@ -296,8 +296,8 @@ impl Collapse for Verbatim {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, golden, round_trip, with_request};
     use super::*;
+    use crate::provider::laws::{Outcome, carried, golden, round_trip, with_request};
     use crate::reply::{Part, ToolCall};
 
     const STREAM: Messages = Messages { streamed: true };

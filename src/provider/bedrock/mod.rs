@@ -4,8 +4,8 @@
 mod converse;
 mod invoke;
 
-use super::{Credential, Encoding, ErrorBody, Head, Provider, Route};
 use crate::frame::Frame;
+use crate::provider::{Credential, Encoding, ErrorBody, Head, Provider, Route};
 use crate::reply::ErrorAnswer;
 use serde_json::json;
 
@@ -88,7 +88,7 @@ mod tests {
 
     fn wire(path: &str) -> (&'static str, &'static str, bool) {
         let headers = HeaderMap::new();
-        let found = super::super::route(&Head { method: "POST", path, query: "", headers: &headers });
+        let found = crate::provider::route(&Head { method: "POST", path, query: "", headers: &headers });
         (found.provider.name, found.codec.wire(), found.known)
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let value = "AWS4-HMAC-SHA256 Credential=AKIA/20250101/us-east-1/bedrock/aws4_request";
         headers.insert("authorization", HeaderValue::from_static(value));
         let head = Head { method: "POST", path: "/guardrail/x/version/1/apply", query: "", headers: &headers };
-        assert_eq!(super::super::route(&head).provider.name, "bedrock");
+        assert_eq!(crate::provider::route(&head).provider.name, "bedrock");
     }
 
     #[test]
