@@ -6,8 +6,8 @@
 
 pub mod anthropic;
 pub mod azure;
-pub mod gemini;
 pub mod bedrock;
+pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod openai;
