@@ -26,6 +26,7 @@ pub mod reply;
 pub mod report;
 pub mod request;
 pub mod server;
+pub mod sigv4;
 pub mod upstream;
 
 pub use config::Config;

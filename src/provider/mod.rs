@@ -6,6 +6,7 @@
 
 pub mod anthropic;
 pub mod azure;
+pub mod bedrock;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
@@ -34,6 +35,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &vertex::PROVIDER, // before Gemini: its paths end as Gemini's do
     &gemini::PROVIDER,
     &azure::PROVIDER,
+    &bedrock::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 
