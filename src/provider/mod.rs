@@ -9,6 +9,7 @@ pub mod azure;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
+pub mod ollama;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_embeddings;
@@ -35,6 +36,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &vertex::PROVIDER, // before Gemini: its paths end as Gemini's do
     &gemini::PROVIDER,
     &azure::PROVIDER,
+    &ollama::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 
