@@ -7,6 +7,7 @@
 pub mod anthropic;
 pub mod azure;
 pub mod gemini;
+pub mod cohere;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod ollama;
@@ -37,6 +38,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &gemini::PROVIDER,
     &azure::PROVIDER,
     &ollama::PROVIDER,
+    &cohere::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 

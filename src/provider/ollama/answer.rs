@@ -135,7 +135,7 @@ impl<'a> Lines<'a> {
         };
         match self.shape {
             Shape::Chat => {
-                line.message = Some(MessageOut { role: self.role, content: text, thinking, tool_calls: calls })
+                line.message = Some(MessageOut { role: self.role, content: text, thinking, tool_calls: calls });
             }
             Shape::Generate => (line.response, line.thinking) = (Some(text), thinking),
         }
