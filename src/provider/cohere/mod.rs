@@ -32,7 +32,6 @@ pub static PROVIDER: Provider = Provider {
 /// Beginnings of paths that no other provider has.
 const OWN_PATHS: &[&str] = &[
     "/v2/",
-    "/v1/chat",
     "/v1/check-api-key",
     "/v1/classify",
     "/v1/connectors",
@@ -113,4 +112,26 @@ fn usage_of(meta: &str) -> Option<Usage> {
 /// <https://docs.cohere.com/reference/errors>
 fn error(e: &ErrorAnswer) -> ErrorBody {
     json!({"message": e.message}).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Head, route};
+    use hyper::HeaderMap;
+
+    #[test]
+    fn paths_without_a_route_and_near_misses() {
+        let headers = HeaderMap::new();
+        let owner = |path| route(&Head { method: "POST", path, query: "", headers: &headers }).provider.name;
+        for (path, name) in [
+            ("/v2/rerank", "cohere"),
+            ("/v1/rerank", "cohere"),
+            ("/v1/generate", "cohere"),
+            ("/v1/chat/completions/x/messages", "openai"),
+            ("/api/v1/chat/completions", "openai"),
+            ("/api/show", "ollama"),
+        ] {
+            assert_eq!(owner(path), name, "{path}");
+        }
+    }
 }
