@@ -8,6 +8,7 @@ pub mod anthropic;
 pub mod azure;
 pub mod gemini;
 pub mod cohere;
+pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod ollama;
