@@ -5,7 +5,7 @@ use super::super::{
     AnswerHead, Collapse, Encoding, Fault, FinishWords, Progress, UsageShape, answer_usage, arguments_object,
     finish_in, finish_out, parse_values, pieces, raw,
 };
-use super::created;
+use crate::clock;
 use crate::frame::{Frame, Frames, Framing, ndjson};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::Str;
@@ -116,7 +116,7 @@ impl<'a> Lines<'a> {
         Lines {
             shape,
             model: reply.model.as_deref().unwrap_or(&to.request.model),
-            created_at: created::to_text(reply.created.unwrap_or(to.now)),
+            created_at: clock::rfc3339(reply.created.unwrap_or(to.now)),
             role: reply.role.as_deref().unwrap_or("assistant"),
         }
     }
@@ -329,7 +329,7 @@ impl Collapser {
             reply.model = line.model.filter(|m| !m.is_empty()).map(|m| m.0.into_owned());
         }
         if reply.created.is_none() {
-            reply.created = line.created_at.and_then(|at| created::from_text(&at));
+            reply.created = line.created_at.and_then(|at| clock::parse_rfc3339(&at));
         }
         if line.done == Some(true) {
             self.progress = Progress::Done;

@@ -3,7 +3,6 @@
 
 mod answer;
 mod chat;
-mod created;
 mod embed;
 mod info;
 
