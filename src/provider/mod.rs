@@ -8,8 +8,11 @@ pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
 pub mod gemini;
+pub mod cohere;
+pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
+pub mod ollama;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_embeddings;
@@ -28,6 +31,7 @@ use crate::reply::{Answer, ErrorAnswer};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Every provider, in the order routes are tried. A new one adds its room, its `mod` line and its row here.
 pub static PROVIDERS: &[&Provider] = &[
@@ -36,6 +40,8 @@ pub static PROVIDERS: &[&Provider] = &[
     &gemini::PROVIDER,
     &azure::PROVIDER,
     &bedrock::PROVIDER,
+    &ollama::PROVIDER,
+    &cohere::PROVIDER,
     &openai::PROVIDER, // last: its routes take any path prefix
 ];
 
@@ -315,10 +321,31 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
 /// # Errors
 /// [`Fault::Unreadable`] with what was found.
 pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
-    serde_json::from_slice(frame.data).map_err(|e| {
-        let seen: String = String::from_utf8_lossy(frame.data).chars().take(80).collect();
-        Fault::Unreadable(format!("{e} in `{seen}`"))
-    })
+    serde_json::from_slice(frame.data).map_err(|e| unreadable(&e, frame.data))
+}
+
+/// Parses the JSON values of a frame that may hold several, one a line: lines that came under a whole body's content
+/// type.
+pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<Item = Result<T, Fault>> {
+    let data = frame.data;
+    serde_json::Deserializer::from_slice(data).into_iter().map(move |value| value.map_err(|e| unreadable(&e, data)))
+}
+
+fn unreadable(e: &serde_json::Error, data: &[u8]) -> Fault {
+    let seen: String = String::from_utf8_lossy(data).chars().take(80).collect();
+    Fault::Unreadable(format!("{e} in `{seen}`"))
+}
+
+/// A call's arguments for a wire that wants an object: as the model wrote them, on one line. None at all are `{}`; what
+/// is not an object is kept as text in a member `_raw`.
+pub fn arguments_object(arguments: &str) -> Box<RawValue> {
+    let text = arguments.trim();
+    let object = match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) if text.starts_with('{') => text.replace(['\n', '\r'], ""), // white space: a JSON string holds neither
+        _ if text.is_empty() => "{}".to_owned(),
+        _ => serde_json::json!({"_raw": arguments}).to_string(),
+    };
+    RawValue::from_string(object).expect("it was parsed or written by serde_json")
 }
 
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
@@ -354,6 +381,21 @@ mod tests {
         assert_eq!(pieces("añ🌍日x", 2).collect::<Vec<_>>(), ["añ", "🌍日", "x"]);
         assert_eq!(pieces("", 2).count(), 0);
         assert_eq!(pieces("ab", 0).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn arguments_are_an_object_on_one_line() {
+        assert_eq!(arguments_object("{\n  \"a\": 1.50\r\n}\n").get(), r#"{  "a": 1.50}"#);
+        assert_eq!(arguments_object(" ").get(), "{}");
+        assert_eq!(arguments_object("[1]").get(), r#"{"_raw":"[1]"}"#);
+        assert_eq!(arguments_object("{\"a\":").get(), r#"{"_raw":"{\"a\":"}"#);
+    }
+
+    #[test]
+    fn several_values_in_a_frame() {
+        let values = |data: &str| parse_values::<u32>(&Frame::data(data.as_bytes())).collect::<Result<Vec<_>, _>>();
+        assert_eq!(values("1\n2 \n"), Ok(vec![1, 2]));
+        assert!(values("1\nx").is_err());
     }
 
     #[test]

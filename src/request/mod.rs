@@ -96,6 +96,8 @@ pub struct VectorFormat {
     pub dimensions: Option<usize>,
     /// One input came as a bare value, not as a list of one.
     pub single: bool,
+    /// The request names the types of number it wants (Cohere's `embedding_types`): vectors come under their names.
+    pub by_type: bool,
 }
 
 impl<'a> Request<'a> {

@@ -1,0 +1,291 @@
+//! Chat, version 1: JSON lines (server-sent events where the client accepts those), or one object.
+//! <https://docs.cohere.com/v1/reference/chat>, <https://docs.cohere.com/v1/reference/chat-stream>
+//!
+//! The last event holds the whole answer once more. What a model says before it calls tools is the answer's text; while
+//! it is streamed, the events that bring it are those of the calls.
+
+mod collapse;
+mod encode;
+
+use super::super::{
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+};
+use super::{BILLED, NEAR};
+use crate::frame::{Frames, Framing};
+use crate::reply::Answer;
+use crate::request::{Content, Kind, Message, Request, Role, Str};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The last event.
+const END: &str = "stream-end";
+
+/// A turn with tool calls is complete too.
+static FINISH: FinishWords =
+    FinishWords { exact: &[("COMPLETE", "stop"), ("MAX_TOKENS", "length")], near: NEAR, otherwise: "COMPLETE" };
+
+/// The chat wire.
+#[derive(Debug)]
+pub(super) struct Chat;
+
+impl Codec for Chat {
+    fn wire(&self) -> &'static str {
+        "cohere-v1-chat"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Chat
+    }
+
+    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+        let body: Body<'a> = parse_body(call.body)?;
+        let message = body.message.ok_or_else(|| BadRequest::field("message", "message is required"))?;
+        let mut request = Request::new(Kind::Chat);
+        request.model = body.model.map(|m| m.0).unwrap_or_default(); // there is a default
+        if body.stream.unwrap_or(false) {
+            let events = call.head.header("accept").is_some_and(|a| a.contains(Framing::Sse.content_type()));
+            request.framing = if events { Framing::Sse } else { Framing::Ndjson };
+        }
+        let preamble = body.preamble.filter(|p| !p.is_empty()).map(|text| Message::new(Role::System, text.0));
+        request.messages.extend(preamble);
+        for turn in body.chat_history.into_iter().flatten() {
+            turn.push_to(&mut request.messages);
+        }
+        // It is empty where tools' results continue the history.
+        if !message.is_empty() || body.tool_results.is_none() {
+            request.messages.push(Message::new(Role::User, message.0));
+        }
+        request.messages.extend(body.tool_results.into_iter().flatten().map(ToolResult::into_message));
+        request.tools = body.tools.into_iter().flatten().map(|t| t.name.0).collect();
+        request.response_format = body.response_format.and_then(|f| f.kind).map(|k| k.0);
+        Ok(request)
+    }
+
+    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        let Answer::Turn(reply) = answer else { return Vec::new() };
+        encode::whole(reply, to)
+    }
+
+    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        let Answer::Turn(reply) = answer else { return Frames::default() };
+        encode::stream(reply, to)
+    }
+
+    fn collapser(&self, _answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        Box::new(collapse::Collapser::default())
+    }
+
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        const { &[END.as_bytes()] }
+    }
+
+    /// The API has no ids; LangChain adds its own.
+    fn call_ids(&self) -> &'static [CallId] {
+        &[CallId { key: "id", beside: "args" }, CallId { key: "id", beside: "parameters" }]
+    }
+
+    fn carries(&self) -> Carries {
+        Carries {
+            reasoning: false,
+            signatures: false,
+            redacted: false,
+            order: false,
+            call_ids: false,
+            refusal: false,
+            model: false,
+            ..Carries::ALL
+        }
+    }
+
+    fn finish_words(&self) -> Option<&'static FinishWords> {
+        Some(&FINISH)
+    }
+
+    fn usage_shape(&self) -> Option<&'static UsageShape> {
+        Some(&BILLED) // the older answers have these alone
+    }
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    message: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Str<'a>>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(borrow, default)]
+    preamble: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    chat_history: Option<Vec<Turn<'a>>>,
+    #[serde(borrow, default)]
+    tools: Option<Vec<Tool<'a>>>,
+    #[serde(borrow, default)]
+    tool_results: Option<Vec<ToolResult<'a>>>,
+    #[serde(borrow, default)]
+    response_format: Option<ResponseFormat<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow)]
+    name: Str<'a>,
+}
+
+#[derive(Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Str<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Turn<'a> {
+    #[serde(borrow)]
+    role: Str<'a>,
+    #[serde(borrow, default)]
+    message: Content<'a>,
+    #[serde(borrow, default)]
+    tool_results: Option<Vec<ToolResult<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ToolResult<'a> {
+    /// A list of objects.
+    #[serde(borrow, default)]
+    outputs: Option<&'a RawValue>,
+}
+
+impl<'a> Turn<'a> {
+    fn push_to(self, messages: &mut Vec<Message<'a>>) {
+        // Any case is taken: the documentation has capitals, the older SDKs capitalise.
+        let is = |role: &str| self.role.eq_ignore_ascii_case(role);
+        let role = if is("TOOL") {
+            return messages.extend(self.tool_results.into_iter().flatten().map(ToolResult::into_message));
+        } else if is("CHATBOT") {
+            Role::Assistant
+        } else if is("SYSTEM") {
+            Role::System
+        } else {
+            Role::User
+        };
+        messages.push(Message::new(role, self.message.0));
+    }
+}
+
+impl<'a> ToolResult<'a> {
+    fn into_message(self) -> Message<'a> {
+        Message::new(Role::Tool, self.outputs.map_or("", RawValue::get))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::laws::{Outcome, carried, golden, round_trip, with_request};
+    use super::super::super::{Encoding, Fault, Head};
+    use super::*;
+    use crate::reply::{Part, Reply, ToolCall};
+    use hyper::HeaderMap;
+    use serde_json::Value;
+
+    const PATH: &str = "/v1/chat";
+    const ASK: &str = r#"{"message":"hi","stream":true}"#;
+
+    fn rich() -> Reply {
+        let arguments = r#"{"a":[1,{"b":"é"}]}"#.to_owned();
+        let call = ToolCall { id: None, name: "f".into(), arguments, signature: None };
+        Reply {
+            parts: vec![Part::text("I will 日本 "), Part::ToolCall(call.clone()), Part::ToolCall(call)],
+            finish: Some("tool_calls".into()),
+            usage: serde_json::from_str(r#"{"billed_units":{"output_tokens":2},"tokens":{"output_tokens":8}}"#).ok(),
+            id: Some("2b59".into()),
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn request_with_history_and_tool_results() {
+        let body = r#"{"message":"","preamble":"be brief","response_format":{"type":"json_object"},
+            "tools":[{"name":"f","parameter_definitions":{}}],
+            "chat_history":[{"role":"System","message":"and kind"},{"role":"USER","message":"what is it?"},
+                {"role":"CHATBOT","message":"I will look","tool_calls":[{"name":"f","parameters":{}}]}],
+            "tool_results":[{"call":{"name":"f","parameters":{}},"outputs":[{"output":"5"}]}]}"#;
+        with_request(PATH, body, |_, r| {
+            assert_eq!((r.user_message(), &*r.system_text()), (Some("what is it?"), "be brief\nand kind"));
+            assert_eq!((r.turn_index(), r.has_tool_result(), r.streamed()), (1, true, false));
+            assert_eq!(r.last_tool_result().map(|m| &*m.text), Some(r#"[{"output":"5"}]"#));
+            assert_eq!((&*r.tools[0], r.response_format.as_deref()), ("f", Some("json_object")));
+        });
+    }
+
+    #[test]
+    fn events_or_lines_as_the_client_accepts() {
+        let mut headers = HeaderMap::new();
+        let framing = |headers: &HeaderMap| {
+            let head = Head { method: "POST", path: PATH, query: "", headers };
+            Chat.decode(&Call { head, params: Vec::new(), body: ASK.as_bytes() }).unwrap().framing
+        };
+        assert_eq!(framing(&headers), Framing::Ndjson);
+        headers.insert("accept", "text/event-stream".parse().unwrap());
+        assert_eq!(framing(&headers), Framing::Sse);
+    }
+
+    #[test]
+    fn a_plan_in_chunks_of_the_calls_is_text() {
+        let body = concat!(
+            r#"{"is_finished":false,"event_type":"stream-start","generation_id":"g"}"#,
+            "\n",
+            r#"{"is_finished":false,"event_type":"search-results","documents":[{"id":"d","text":"t"}]}"#,
+            "\n",
+            r#"{"is_finished":false,"event_type":"tool-calls-chunk","text":"I w"}"#,
+            "\n",
+            r#"{"is_finished":false,"event_type":"tool-calls-chunk","text":"ill"}"#,
+            "\n",
+            r#"{"is_finished":false,"event_type":"tool-calls-chunk","tool_call_delta":{"index":0,"name":"f"}}"#,
+            "\n",
+            r#"{"is_finished":false,"event_type":"tool-calls-generation","text":"I will","tool_calls":[{"name":"f","parameters":{}}]}"#,
+            "\n",
+            r#"{"is_finished":true,"event_type":"stream-end","response":{"response_id":"r","text":"I will","generation_id":"g","finish_reason":"COMPLETE","meta":{"api_version":{"version":"1"},"tokens":{"output_tokens":3}},"tool_calls":[{"name":"f","parameters":{"a": 1}}]},"finish_reason":"COMPLETE"}"#,
+            "\n",
+        );
+        let reply = golden(&Chat, Framing::Ndjson, body.as_bytes()).turn();
+        assert_eq!((&*reply.content(), reply.finish.as_deref()), ("I will", Some("tool_calls")));
+        assert_eq!(reply.tool_calls().map(|c| &*c.arguments).collect::<Vec<_>>(), [r#"{"a": 1}"#]);
+        assert_eq!(serde_json::to_string(&reply.usage).unwrap(), r#"{"tokens":{"output_tokens":3}}"#);
+    }
+
+    #[test]
+    fn a_last_event_without_the_answer() {
+        let text = "{\"event_type\":\"text-generation\",\"text\":\"a\"}\n";
+        assert_eq!(golden(&Chat, Framing::Ndjson, text.as_bytes()), Outcome::Cut);
+        let end = "{\"event_type\":\"stream-end\",\"finish_reason\":\"MAX_TOKENS\"}";
+        let reply = golden(&Chat, Framing::Ndjson, [text, end].concat().as_bytes()).turn();
+        assert_eq!((&*reply.content(), reply.finish.as_deref()), ("a", Some("length")));
+        let error = "{\"event_type\":\"stream-end\",\"finish_reason\":\"ERROR\"}";
+        let outcome = golden(&Chat, Framing::Ndjson, [text, error].concat().as_bytes());
+        assert!(matches!(outcome, Outcome::Fault(Fault::Upstream(_))));
+    }
+
+    #[test]
+    fn a_rich_turn_comes_back() {
+        with_request(PATH, ASK, |codec, request| {
+            let mut request = request.clone();
+            for framing in [Framing::Ndjson, Framing::Sse] {
+                request.framing = framing;
+                let (whole, streamed) = round_trip(codec, &rich().into(), &request);
+                assert_eq!(whole.turn(), carried(&rich(), &codec.carries()));
+                assert_eq!(streamed.turn(), carried(&rich(), &codec.carries()));
+            }
+        });
+    }
+
+    #[test]
+    fn the_history_holds_this_turn() {
+        with_request(PATH, ASK, |codec, request| {
+            let to = Encoding { request, chunk_chars: 2, now: 0, seed: 0 };
+            let whole: Value = serde_json::from_slice(&codec.encode_whole(&rich().into(), &to)).unwrap();
+            assert_eq!(whole["finish_reason"], "COMPLETE");
+            assert_eq!(whole["chat_history"][0], serde_json::json!({"role": "USER", "message": "hi"}));
+            assert_eq!(whole["chat_history"][1]["tool_calls"], whole["tool_calls"]);
+        });
+    }
+}
