@@ -7,8 +7,8 @@
 pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
-pub mod gemini;
 pub mod cohere;
+pub mod gemini;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
