@@ -9,7 +9,6 @@ pub mod azure;
 pub mod bedrock;
 pub mod cohere;
 pub mod gemini;
-pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
 pub mod ollama;
