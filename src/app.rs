@@ -11,7 +11,7 @@ use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
 use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
-use crate::upstream::{Client, Environment, Keys, Timeouts};
+use crate::upstream::{AwsKeys, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -36,6 +36,8 @@ pub struct App {
     pub client: Client,
     /// Keys for upstreams, from the environment.
     pub keys: Keys,
+    /// Keys that sign requests to AWS, from the environment.
+    pub aws: Option<AwsKeys>,
     /// Where misses go; recording can begin and end while the server runs.
     pub recording: RefCell<Recording>,
     /// The fixtures.
@@ -129,6 +131,7 @@ impl App {
             ignore: Ignore::new(&config.ignore),
             client,
             keys,
+            aws: AwsKeys::from_env(),
             recording: RefCell::new(Recording::of(&config)),
             table: RefCell::default(),
             journal: RefCell::new(Journal::new(config.journal_max)),

@@ -16,7 +16,7 @@ use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
 use crate::request::Request;
 use crate::request::canonical::{Identity, Subject};
-use crate::upstream::{BaseUrl, Outgoing, forward_headers, relay_headers};
+use crate::upstream::{BaseUrl, Outgoing, Signing, forward_headers, relay_headers, sign};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -545,7 +545,8 @@ impl<'a> Exchange<'a> {
         let query = app.keys.apply(self.matched.provider, &mut headers, self.head.query);
         let target = base.target(self.head.path, &query);
         let method = Method::from_bytes(self.head.method.as_bytes()).unwrap_or(Method::POST);
-        let outgoing = Outgoing { method, target, headers, body: self.body.clone() };
+        let mut outgoing = Outgoing { method, target, headers, body: self.body.clone() };
+        self.sign(base, &mut outgoing);
         let answer = match app.client.send(base, outgoing).await {
             Ok(answer) => answer,
             Err(e) => {
@@ -569,6 +570,17 @@ impl<'a> Exchange<'a> {
             }
         }
         self.finish(response, Outcome::proxy())
+    }
+
+    /// A signature made for this host cannot hold at the upstream's.
+    fn sign(&self, base: &BaseUrl, outgoing: &mut Outgoing) {
+        let Some(service) = self.matched.provider.sigv4_service else { return };
+        let now = clock::unix_ms().div_euclid(1000);
+        if let Signing::Stale(why) = sign(self.app.aws.as_ref(), service, base, outgoing, now) {
+            self.app.log.warn(format_args!(
+                "the request is forwarded with a signature for another host, which {base} will refuse: {why}"
+            ));
+        }
     }
 
     fn unreachable(self, e: &crate::upstream::UpstreamError) -> Response<Body> {

@@ -124,6 +124,10 @@ check 'stops with 0 at SIGTERM' stop
 
 python3 tests/image/upstream.py >"$work/upstream.log" 2>&1 &
 upstream=$!
+for _ in $(seq 100); do
+    curl -s -o "$work/upstream.json" http://127.0.0.1:8080/ && break
+    sleep 0.05
+done
 check 'records with localhost as upstream, without /etc' \
     start --fixtures /fixtures --record --provider-openai http://localhost:8080
 check 'relays its answer' answers 'by name' 'upstream says: by name'

@@ -7,7 +7,6 @@
 pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
-pub mod gemini;
 pub mod cohere;
 pub mod gemini;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::request::{Kind, Request};
 
 /// The wire of endpoints that no codec reads.
 #[derive(Debug)]
-pub struct Raw;
+pub(super) struct Raw;
 
 impl Codec for Raw {
     fn wire(&self) -> &'static str {
@@ -40,7 +40,7 @@ impl Codec for Raw {
 }
 
 /// Keeps an answer verbatim; for the `Raw` codec and for codecs whose endpoint has answers of other kinds.
-pub fn collapser(answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+pub(super) fn collapser(answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
     Box::new(Keep { status: answer.status, content_type: answer.content_type.to_owned(), body: Vec::new() })
 }
 

@@ -399,7 +399,11 @@ mod tests {
         let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi é🌍"}],"temperature":0.5}"#;
         let pinned = [
             (chat, "95a3932c7c60a159", "95a3932c7c60a159"),
-            (r#"{"messages":[{"role":"user","content":"on 2025-01-15 10:30:00"}]}"#, "93daffe4e3fc4137", "58bf45df5aa94f31"),
+            (
+                r#"{"messages":[{"role":"user","content":"on 2025-01-15 10:30:00"}]}"#,
+                "93daffe4e3fc4137",
+                "58bf45df5aa94f31",
+            ),
             ("not json", "5f9750716d9bb7db", "5f9750716d9bb7db"),
         ];
         for (body, request, volatile) in pinned {

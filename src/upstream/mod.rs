@@ -13,6 +13,7 @@ mod keys;
 mod link;
 mod pool;
 mod proxy;
+mod sign;
 mod tls;
 
 pub use base::BaseUrl;
@@ -20,6 +21,7 @@ pub use body::AnswerBody;
 pub use error::{SetupError, UpstreamError};
 pub use headers::{forward_headers, relay_headers};
 pub use keys::Keys;
+pub use sign::{AwsKeys, Signing, sign};
 
 use bytes::Bytes;
 use connect::Stream;

@@ -5,7 +5,7 @@ mod embed;
 mod v1;
 mod v2;
 
-use super::{Credential, Encoding, ErrorBody, Provider, Route, UsageShape, answer_usage};
+use super::{Credential, Encoding, ErrorBody, Head, Provider, Route, UsageShape, answer_usage};
 use crate::reply::{ErrorAnswer, Reply, Usage};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ pub static PROVIDER: Provider = Provider {
     title: "Cohere",
     routes: &[
         Route::post("/v2/chat", &v2::Chat),
-        Route::post("/v1/chat", &v1::Chat),
+        Route { method: "POST", path: "/v1/chat", when: not_by_stainless, codec: &v1::Chat },
         Route::post("/v2/embed", &embed::Embed::V2),
         Route::post("/v1/embed", &embed::Embed::V1),
     ],
@@ -28,6 +28,11 @@ pub static PROVIDER: Provider = Provider {
     // The Python SDK reads the URL, the Node SDK takes its base URL in code only; both read the key.
     sdk_variables: &[("CO_API_URL", "{url}"), ("CO_API_KEY", "sk-aimock-placeholder")],
 };
+
+/// Writer serves OpenAI's API at `/v1/chat`. Its SDKs are made by Stainless; Cohere's are not.
+fn not_by_stainless(head: &Head<'_>) -> bool {
+    !head.headers.contains_key("x-stainless-lang")
+}
 
 /// Beginnings of paths that no other provider has.
 const OWN_PATHS: &[&str] = &[

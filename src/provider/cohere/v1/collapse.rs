@@ -1,9 +1,9 @@
 //! Version 1's events, and its whole answer, put together.
 
-use super::super::super::{Collapse, Fault, Progress, finish_in, parse_values};
+use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_values, raw};
 use super::super::usage_of;
 use super::{END, FINISH};
-use crate::frame::Frame;
+use crate::frame::{Frame, Framing, ndjson, sse};
 use crate::reply::{Answer, Part, Reply, ToolCall};
 use crate::request::Str;
 use serde::Deserialize;
@@ -27,6 +27,15 @@ struct Event<'a> {
     finish_reason: Option<Str<'a>>,
     #[serde(borrow, default)]
     meta: Option<&'a RawValue>,
+    /// What OpenAI's shape has.
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    finish_reason: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -38,12 +47,15 @@ struct Call<'a> {
 }
 
 /// Puts events together, or reads the whole answer.
-#[derive(Default)]
 pub(super) struct Collapser {
     text: String,
     calls: Vec<ToolCall>,
     reply: Reply,
-    done: bool,
+    progress: Progress,
+    framing: Framing,
+    /// Keeps an answer in OpenAI's shape, which Writer gives at this path, as it is.
+    verbatim: Box<dyn Collapse>,
+    foreign: bool,
 }
 
 impl Collapse for Collapser {
@@ -53,14 +65,21 @@ impl Collapse for Collapser {
                 self.event(event?)?;
             }
         }
-        Ok(if self.done { Progress::Done } else { Progress::More })
+        if self.foreign {
+            self.keep(frame)?;
+        }
+        Ok(self.progress)
     }
 
     fn kept_bytes(&self) -> usize {
-        self.text.len() + self.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum::<usize>()
+        let calls = self.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum::<usize>();
+        self.text.len() + calls + self.verbatim.kept_bytes()
     }
 
     fn finish(&mut self) -> Answer {
+        if self.foreign {
+            return self.verbatim.finish();
+        }
         let mut reply = std::mem::take(&mut self.reply);
         if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
             reply.finish = Some("tool_calls".to_owned());
@@ -72,13 +91,43 @@ impl Collapse for Collapser {
 }
 
 impl Collapser {
+    pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
+        Collapser {
+            text: String::new(),
+            calls: Vec::new(),
+            reply: Reply::default(),
+            progress: Progress::More,
+            framing: answer.framing,
+            verbatim: raw::collapser(answer),
+            foreign: false,
+        }
+    }
+
+    /// The frame as it was on the wire.
+    fn keep(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        let mut wire = Vec::with_capacity(frame.data.len());
+        match self.framing {
+            Framing::Sse => sse::encode(frame.event, frame.data, &mut wire),
+            Framing::Ndjson => ndjson::encode(frame.data, &mut wire),
+            _ => wire.extend_from_slice(frame.data),
+        }
+        self.verbatim.push(&Frame::data(&wire)).map(|_| ())
+    }
+
     fn event(&mut self, event: Event<'_>) -> Result<(), Fault> {
+        if let Some(choices) = event.choices {
+            self.foreign = true;
+            if choices.iter().any(|c| c.finish_reason.is_some()) {
+                self.progress = Progress::Finished;
+            }
+            return Ok(());
+        }
         match event.event_type.as_deref() {
             None if event.text.is_none() && event.tool_calls.is_none() => {
                 return Err(Fault::Unreadable("an answer without text and tool calls".into()));
             }
             None | Some(END) => {
-                self.done = true;
+                self.progress = Progress::Done;
                 let whole = event.response.map(|whole| serde_json::from_str::<Event<'_>>(whole.get())).transpose();
                 self.answer(event)?;
                 whole.map_err(|e| Fault::Unreadable(e.to_string()))?.map_or(Ok(()), |whole| self.answer(whole))?;

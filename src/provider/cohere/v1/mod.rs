@@ -8,13 +8,15 @@ mod collapse;
 mod encode;
 
 use super::super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, openai_chat,
+    parse_body,
 };
 use super::{BILLED, NEAR};
 use crate::frame::{Frames, Framing};
 use crate::reply::Answer;
 use crate::request::{Content, Kind, Message, Request, Role, Str};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// The last event.
@@ -39,7 +41,12 @@ impl Codec for Chat {
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         let body: Body<'a> = parse_body(call.body)?;
-        let message = body.message.ok_or_else(|| BadRequest::field("message", "message is required"))?;
+        let message = match body.message {
+            Some(message) => message,
+            // Writer's API, which is OpenAI's at this path. <https://dev.writer.com/api-reference/completion-api>
+            None if body.messages.is_some() => return openai_chat::Chat.decode(call),
+            None => return Err(BadRequest::field("message", "message is required")),
+        };
         let mut request = Request::new(Kind::Chat);
         request.model = body.model.map(|m| m.0).unwrap_or_default(); // there is a default
         if body.stream.unwrap_or(false) {
@@ -71,8 +78,8 @@ impl Codec for Chat {
         encode::stream(reply, to)
     }
 
-    fn collapser(&self, _answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(collapse::Collapser::default())
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        Box::new(collapse::Collapser::new(answer))
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
@@ -110,6 +117,8 @@ impl Codec for Chat {
 struct Body<'a> {
     #[serde(borrow, default)]
     message: Option<Str<'a>>,
+    #[serde(default)]
+    messages: Option<IgnoredAny>,
     #[serde(borrow, default)]
     model: Option<Str<'a>>,
     #[serde(default)]
@@ -183,7 +192,7 @@ mod tests {
     use super::super::super::laws::{Outcome, carried, golden, round_trip, with_request};
     use super::super::super::{Encoding, Fault, Head};
     use super::*;
-    use crate::reply::{Part, Reply, ToolCall};
+    use crate::reply::{Part, RawBody, Reply, ToolCall};
     use hyper::HeaderMap;
     use serde_json::Value;
 
@@ -263,6 +272,19 @@ mod tests {
         let error = "{\"event_type\":\"stream-end\",\"finish_reason\":\"ERROR\"}";
         let outcome = golden(&Chat, Framing::Ndjson, [text, error].concat().as_bytes());
         assert!(matches!(outcome, Outcome::Fault(Fault::Upstream(_))));
+    }
+
+    #[test]
+    fn openai_s_shape_is_kept_as_it_is() {
+        let body = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
+        assert_eq!(golden(&Chat, Framing::Sse, body.as_bytes()), Outcome::Cut);
+        let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        let all = [body, end].concat();
+        let Outcome::Whole(Answer::Raw(raw)) = golden(&Chat, Framing::Sse, all.as_bytes()) else { panic!("not raw") };
+        assert_eq!(raw.body, RawBody::Bytes(all.into_bytes()));
+        with_request(PATH, r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#, |_, r| {
+            assert_eq!((r.user_message(), r.framing), (Some("hi"), Framing::Sse));
+        });
     }
 
     #[test]
