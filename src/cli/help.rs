@@ -10,7 +10,7 @@ const HEAD: &str = "\
 Answers LLM API calls from JSON fixtures, and records what it does not know.
 
 Usage: aimock [OPTIONS] [-- COMMAND [ARG…]]
-       aimock check [PATH…] [--format text|json] [--unused REPORT [--prune]]
+       aimock check [PATH…] [--format text|json] [--unused REPORT [--prune]] [--max-age DAYS]
        aimock convert vcr|har|aimock PATH… -o DIR
        aimock health [URL]
 ";

@@ -48,7 +48,7 @@ pub struct ServeArgs {
     pub warnings: Vec<String>,
 }
 
-/// `aimock check [PATH…] [--format text|json] [--unused REPORT [--prune]]`
+/// `aimock check [PATH…] [--format text|json] [--unused REPORT [--prune]] [--max-age DAYS]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckArgs {
     /// Files and folders; `./fixtures` where none is given.
@@ -59,6 +59,8 @@ pub struct CheckArgs {
     pub unused: Option<PathBuf>,
     /// Delete the unused recordings.
     pub prune: bool,
+    /// Days after which a recording is stale.
+    pub max_age_days: Option<u64>,
 }
 
 /// How `aimock check` prints problems.
@@ -266,15 +268,24 @@ fn idle_without_recording(config: &Config) -> Vec<&'static str> {
 }
 
 fn check(mut parser: Parser) -> Result<Command, Error> {
-    let mut args = CheckArgs { paths: Vec::new(), format: Format::default(), unused: None, prune: false };
+    let mut args = CheckArgs {
+        paths: Vec::new(),
+        format: Format::default(),
+        unused: None,
+        prune: false,
+        max_age_days: None,
+    };
     while let Some(arg) = parser.next().map_err(syntax)? {
         match arg {
             Arg::Value(path) => args.paths.push(path.into()),
             Arg::Long("format") => args.format = choose(&mut parser, "--format", &FORMATS)?,
             Arg::Long("unused") => args.unused = Some(value(&mut parser, "--unused")?.into()),
             Arg::Long("prune") => args.prune = true,
+            Arg::Long("max-age") => args.max_age_days = Some(number(&mut parser, "--max-age")?),
             Arg::Long("help") => return Ok(Command::Help),
-            other => return Err(unknown_to(&other, &["--format", "--unused", "--prune", "--help"])),
+            other => {
+                return Err(unknown_to(&other, &["--format", "--unused", "--prune", "--max-age", "--help"]));
+            }
         }
     }
     if args.prune && args.unused.is_none() {

@@ -268,15 +268,22 @@ fn check_has_defaults() {
         Ok(Command::Check(args)) => args,
         other => panic!("{line}: {other:?}"),
     };
-    let plain = CheckArgs { paths: vec!["./fixtures".into()], format: Format::Text, unused: None, prune: false };
+    let plain = CheckArgs {
+        paths: vec!["./fixtures".into()],
+        format: Format::Text,
+        unused: None,
+        prune: false,
+        max_age_days: None,
+    };
     assert_eq!(check("check"), plain);
     assert_eq!(
-        check("check a --format json --unused report.json --prune b"),
+        check("check a --format json --unused report.json --prune --max-age 7 b"),
         CheckArgs {
             paths: vec!["a".into(), "b".into()],
             format: Format::Json,
             unused: Some("report.json".into()),
-            prune: true
+            prune: true,
+            max_age_days: Some(7),
         }
     );
     assert_eq!(check("check -- --odd").paths, [PathBuf::from("--odd")]);
