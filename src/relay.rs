@@ -233,6 +233,9 @@ impl Recording {
                 return chunk.len();
             }
         }
+        if self.done() {
+            return 0; // what follows the terminal event is kept for the wire alone
+        }
         self.tee.feed(chunk).unwrap_or_else(|why| {
             self.give_up(&why);
             chunk.len()
@@ -433,7 +436,7 @@ impl Pump {
             held.push(chunk.slice(free..));
         }
         // What follows the terminal event is part of the answer as it was on the wire.
-        let whole = done && !self.recording.as_ref().is_some_and(|r| r.wire.is_some());
+        let whole = done && self.recording.as_ref().is_none_or(|r| r.wire.is_none());
         if whole || last {
             self.end().await;
             self.send_all(held).await;
