@@ -191,9 +191,9 @@ fn shared_file(path: PathBuf, fixture: Fixture) -> Result<Saved, RecordError> {
     let updated = file::update_locked(&path, |mut fixtures| {
         at = fixtures.iter().position(|f| key(f) == key(&new)).unwrap_or(fixtures.len());
         if at == fixtures.len() {
-            fixtures.push(new)
+            fixtures.push(new);
         } else {
-            fixtures[at] = refreshed(&fixtures[at], new)
+            fixtures[at] = refreshed(&fixtures[at], new);
         }
         fixtures
     });
@@ -215,9 +215,9 @@ fn in_place(path: PathBuf, index: usize, request: Hash, fixture: Fixture) -> Res
             fixtures.iter().position(same).unwrap_or(fixtures.len())
         };
         if at == fixtures.len() {
-            fixtures.push(fixture)
+            fixtures.push(fixture);
         } else {
-            fixtures[at] = refreshed(&fixtures[at], fixture)
+            fixtures[at] = refreshed(&fixtures[at], fixture);
         }
         kept = fixtures[at].clone();
         fixtures

@@ -129,18 +129,13 @@ impl Tee {
     /// Takes a chunk; how many of its bytes may go on before the recording is safe.
     fn feed(&mut self, chunk: &[u8]) -> Result<usize, Unrecorded> {
         let mut at = 0;
-        loop {
-            match self.decoder.next(&chunk[at..]).map_err(Unrecorded::Unframed)? {
-                Status::Frame { frame, used } => {
-                    self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?;
-                    self.holding = false;
-                    if self.progress == Progress::Done {
-                        return Ok(at);
-                    }
-                    at += used;
-                }
-                Status::Incomplete => break,
+        while let Status::Frame { frame, used } = self.decoder.next(&chunk[at..]).map_err(Unrecorded::Unframed)? {
+            self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?;
+            self.holding = false;
+            if self.progress == Progress::Done {
+                return Ok(at);
             }
+            at += used;
         }
         let pending = self.decoder.pending();
         if self.collapser.kept_bytes() + pending.len() > self.max_bytes {
@@ -210,7 +205,7 @@ impl Recording {
             return None;
         }
         let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-        let framing = if success { framing_of(content_type, asked) } else { Framing::Whole };
+        let framing = if success { codec.framing(framing_of(content_type, asked)) } else { Framing::Whole };
         let head = AnswerHead { framing, status, content_type };
         let tee = if success {
             Tee::new(codec, &head, app.config.max_record_bytes)
@@ -237,6 +232,9 @@ impl Recording {
                 self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
                 return chunk.len();
             }
+        }
+        if self.done() {
+            return 0; // what follows the terminal event is kept for the wire alone
         }
         self.tee.feed(chunk).unwrap_or_else(|why| {
             self.give_up(&why);
@@ -438,7 +436,7 @@ impl Pump {
             held.push(chunk.slice(free..));
         }
         // What follows the terminal event is part of the answer as it was on the wire.
-        let whole = done && !self.recording.as_ref().is_some_and(|r| r.wire.is_some());
+        let whole = done && self.recording.as_ref().is_none_or(|r| r.wire.is_none());
         if whole || last {
             self.end().await;
             self.send_all(held).await;

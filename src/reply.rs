@@ -162,8 +162,11 @@ impl Reply {
 
     /// All readable reasoning, joined.
     pub fn reasoning(&self) -> String {
-        let text = |p| if let &Part::Reasoning { ref text, .. } = p { Some(text.as_str()) } else { None };
-        self.parts.iter().filter_map(text).collect()
+        let texts = self.parts.iter().filter_map(|p| match p {
+            Part::Reasoning { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
     }
 
     /// The tool calls, in order.

@@ -8,6 +8,7 @@ use hyper::HeaderMap;
 
 /// How a body came out.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "tests keep a few")]
 pub(crate) enum Outcome {
     /// Whole, with its answer.
     Whole(Answer),

@@ -165,6 +165,12 @@ pub trait Codec: Sync + std::fmt::Debug {
     /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse>;
 
+    /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
+    /// them whole.
+    fn framing(&self, told: Framing) -> Framing {
+        told
+    }
+
     /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
     /// kept back until its recording is safe.
     fn end_markers(&self) -> &'static [&'static [u8]];

@@ -1,7 +1,7 @@
 //! Everything that has no room of its own: kept verbatim, matched on method, path and canonical body.
 
 use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress};
-use crate::frame::{Frame, Frames};
+use crate::frame::{Frame, Frames, Framing};
 use crate::reply::{Answer, RawAnswer, RawBody};
 use crate::request::{Kind, Request};
 
@@ -32,6 +32,10 @@ impl Codec for Raw {
 
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         collapser(answer)
+    }
+
+    fn framing(&self, _told: Framing) -> Framing {
+        Framing::Whole
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
