@@ -223,7 +223,7 @@ pub(super) const FLAGS: &[Flag] = &[
         |draft, text| values::pointer(text).map(|it| draft.config.ignore.push(it)),
     ),
     text(Group::Trust, "max-age", "DAYS", "Recordings of this age are stale (never)", |draft, text| {
-        values::whole(text, 1..=36_500).map(|it| draft.config.max_age_days = Some(it))
+        values::whole(text, 1..=values::MAX_DAYS).map(|it| draft.config.max_age_days = Some(it))
     }),
     text(Group::Trust, "on-stale", "MODE", "A stale recording: warn and answer, or fail (warn)", |draft, text| {
         draft.config.on_stale = values::on_stale(text)?;

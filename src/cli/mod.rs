@@ -268,20 +268,15 @@ fn idle_without_recording(config: &Config) -> Vec<&'static str> {
 }
 
 fn check(mut parser: Parser) -> Result<Command, Error> {
-    let mut args = CheckArgs {
-        paths: Vec::new(),
-        format: Format::default(),
-        unused: None,
-        prune: false,
-        max_age_days: None,
-    };
+    let mut args =
+        CheckArgs { paths: Vec::new(), format: Format::default(), unused: None, prune: false, max_age_days: None };
     while let Some(arg) = parser.next().map_err(syntax)? {
         match arg {
             Arg::Value(path) => args.paths.push(path.into()),
             Arg::Long("format") => args.format = choose(&mut parser, "--format", &FORMATS)?,
             Arg::Long("unused") => args.unused = Some(value(&mut parser, "--unused")?.into()),
             Arg::Long("prune") => args.prune = true,
-            Arg::Long("max-age") => args.max_age_days = Some(number(&mut parser, "--max-age")?),
+            Arg::Long("max-age") => args.max_age_days = Some(days(&mut parser, "--max-age")?),
             Arg::Long("help") => return Ok(Command::Help),
             other => {
                 return Err(unknown_to(&other, &["--format", "--unused", "--prune", "--max-age", "--help"]));
@@ -395,6 +390,15 @@ fn is_flag(arg: &OsStr) -> bool {
         }
         None => arg.strip_prefix('-').and_then(|short| short.chars().next()).and_then(flags::by_short).is_some(),
     }
+}
+
+fn days(parser: &mut Parser, name: &str) -> Result<u64, Error> {
+    let text = text(name, value(parser, name)?)?;
+    values::whole(&text, 1..=values::MAX_DAYS).map_err(|problem| Error::Value {
+        name: name.into(),
+        value: Some(text.clone()),
+        problem,
+    })
 }
 
 fn choose<T: Copy>(parser: &mut Parser, name: &str, words: &[(&str, T)]) -> Result<T, Error> {
