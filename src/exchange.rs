@@ -276,8 +276,8 @@ impl<'a> Exchange<'a> {
 
     async fn answer(self, call: &Call<'_>, request: &Request<'_>) -> Result<Response<Body>, Broken> {
         let app = self.app;
-        let path = self.match_path(request);
-        let wire = self.identity_wire(&path);
+        let path = provider::match_path(&self.head, request.kind);
+        let wire = provider::identity_wire(self.matched.codec, self.head.method, &path);
         let content_type = self.head.header("content-type").unwrap_or("");
         let subject = Subject {
             wire: &wire,
@@ -333,34 +333,6 @@ impl<'a> Exchange<'a> {
                     return Ok(self.miss(call, request, strict, why));
                 }
             }
-        }
-    }
-
-    /// The path that raw fixtures match: with the query, sorted, without its secrets.
-    fn match_path(&self, request: &Request<'_>) -> String {
-        let mut path = self.head.path.to_owned();
-        if request.kind == crate::request::Kind::Raw && !self.head.query.is_empty() {
-            let secret = |pair: &&str| {
-                let name = pair.split('=').next().unwrap_or("");
-                PROVIDERS.iter().any(|p| p.secret_query.contains(&name))
-            };
-            let mut pairs: Vec<&str> = self.head.query.split('&').filter(|pair| !secret(pair)).collect();
-            pairs.sort_unstable();
-            if !pairs.is_empty() {
-                path.push('?');
-                path.push_str(&pairs.join("&"));
-            }
-        }
-        path
-    }
-
-    /// The wire's name in a request's hash; for raw requests, their method and path too.
-    fn identity_wire(&self, path: &str) -> String {
-        let codec = self.matched.codec;
-        if codec.kind() == crate::request::Kind::Raw {
-            format!("{} {} {path}", codec.wire(), self.head.method)
-        } else {
-            codec.wire().to_owned()
         }
     }
 

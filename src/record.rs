@@ -120,17 +120,9 @@ impl Plan {
     ///
     /// # Errors
     /// [`RecordError`]: nothing was written; what was there before still is.
-    pub fn save(self, mut answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Saved, RecordError> {
-        let secret = redact_answer(&mut answer, redactor);
+    pub fn save(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Saved, RecordError> {
         let registered = self.matcher.is_some();
-        let mut fixture = Fixture::new(self.matcher.unwrap_or_default(), answer);
-        fixture.metadata = self.metadata;
-        fixture.playback.timings = beside.timings.map(Box::new);
-        // A secret may lie across frames, where it cannot be replaced.
-        fixture.wire = beside
-            .wire
-            .filter(|_| !secret)
-            .map(|wire| Box::new(Wire { response_hash: file::response_hash(&fixture), ..wire }));
+        let fixture = self.take_fixture(answer, beside, redactor);
         let saved = match self.place {
             Place::Own(folder) => own_file(&folder, self.provider, fixture, registered),
             Place::Shared(path) => shared_file(path, fixture),
@@ -140,6 +132,24 @@ impl Plan {
             saved.fixtures.retain(|_| registered);
             saved
         })
+    }
+
+    /// The recording, unwritten; `None` where no match could be derived.
+    pub fn fixture(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Option<Fixture> {
+        self.matcher.is_some().then(|| self.take_fixture(answer, beside, redactor))
+    }
+
+    fn take_fixture(&mut self, mut answer: Answer, beside: Beside, redactor: &Redactor) -> Fixture {
+        let secret = redact_answer(&mut answer, redactor);
+        let mut fixture = Fixture::new(self.matcher.take().unwrap_or_default(), answer);
+        fixture.metadata = std::mem::take(&mut self.metadata);
+        fixture.playback.timings = beside.timings.map(Box::new);
+        // A secret may lie across frames, where it cannot be replaced.
+        fixture.wire = beside
+            .wire
+            .filter(|_| !secret)
+            .map(|wire| Box::new(Wire { response_hash: file::response_hash(&fixture), ..wire }));
+        fixture
     }
 }
 

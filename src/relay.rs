@@ -164,6 +164,16 @@ impl Tee {
     }
 }
 
+/// The answer in a body that is all there.
+///
+/// # Errors
+/// It would not be recorded; why.
+pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -> Result<Answer, String> {
+    let mut tee = Tee::new(codec, head, usize::MAX);
+    tee.feed(body).and_then(|_| tee.end()).map_err(|why| why.to_string())?;
+    Ok(tee.collapser.finish())
+}
+
 /// A whole JSON answer is over, for a client that parses as it reads, with its last bracket: that one stays back.
 fn before_last_bracket(chunk: &[u8]) -> usize {
     let text = chunk.trim_ascii_end();

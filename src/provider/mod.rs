@@ -22,7 +22,7 @@ mod route;
 pub mod vertex;
 mod words;
 
-pub use route::{Call, Head, Matched, Route, percent_decode, route};
+pub use route::{Call, Head, Matched, Route, identity_wire, match_path, percent_decode, route};
 pub use words::{Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out};
 
 use crate::frame::{Frame, Frames, Framing};
