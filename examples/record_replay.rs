@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example record_replay`
 
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
 use aimock::{Mock, Recording};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
