@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::exchange;
 use crate::log::Logger;
 use crate::upstream::{Environment, Keys};
+use hyper::Version;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -157,19 +158,26 @@ async fn accept(listener: &TcpListener, open: &Open) -> io::Result<TcpStream> {
 async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<bool>, open: Rc<Open>) {
     // Without it small chunks wait for the client's acknowledgement; a socket that refuses is slower, no more.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| exchange::handle(app.clone(), request));
-    let connection = http1::Builder::new()
+    let close_ends_body = Cell::new(false);
+    let service = service_fn(|request| {
+        close_ends_body.set(request.version() <= Version::HTTP_10);
+        exchange::handle(app.clone(), request)
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
     // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
-    tokio::select! {
-        _ = connection.as_mut() => {}
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
         _ = drain.wait_for(|draining| *draining) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
+    };
+    if ended.is_err() && close_ends_body.get() {
+        // An orderly close would look like the end of the answer. A socket that refuses has been closed.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
     open.count.set(open.count.get() - 1);
     open.closed.notify_one();
