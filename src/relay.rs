@@ -174,10 +174,15 @@ pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -
     Ok(tee.collapser.finish())
 }
 
-/// A whole JSON answer is over, for a client that parses as it reads, with its last bracket: that one stays back.
+/// A whole JSON answer is over, for a client that parses as it reads, with its last bracket: that one stays back, and
+/// so does white space, which may come after it.
 fn before_last_bracket(chunk: &[u8]) -> usize {
     let text = chunk.trim_ascii_end();
-    if text.ends_with(b"}") || text.ends_with(b"]") { text.len() - 1 } else { chunk.len() }
+    match text.last() {
+        None => 0,
+        Some(b'}' | b']') => text.len() - 1,
+        Some(_) => chunk.len(),
+    }
 }
 
 /// Keeps an answer as it came.
