@@ -13,7 +13,7 @@ use crate::upstream::{AnswerBody, UpstreamError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -47,6 +47,8 @@ pub struct Recording {
     /// Released when the recording has ended, well or not.
     pub turn: Option<InFlight>,
     started: Instant,
+    /// What an error answer said of when to ask again, in seconds.
+    retry_after: Option<u64>,
     wire: Option<WireTee>,
     timings: Option<Vec<Instant>>,
 }
@@ -227,9 +229,12 @@ impl Recording {
         } else {
             Tee::new(crate::provider::verbatim(), &head, app.config.max_record_bytes)
         };
+        // A date would be long past when it is replayed.
+        let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers));
         let timings = app.config.record_timings.then(Vec::new);
-        Some(Recording { app: app.clone(), plan: Some(plan), tee, turn, started: Instant::now(), wire, timings })
+        let started = Instant::now();
+        Some(Recording { app: app.clone(), plan: Some(plan), tee, turn, started, retry_after, wire, timings })
     }
 
     /// Takes a chunk; how many of its bytes may go on now. After an error all may, and nothing is recorded.
@@ -286,7 +291,10 @@ impl Recording {
     /// Writes the recording to disk and puts it into the table.
     async fn save(&mut self) -> Option<String> {
         let plan = self.plan.take()?;
-        let answer = self.tee.collapser.finish();
+        let mut answer = self.tee.collapser.finish();
+        if let Answer::Raw(raw) = &mut answer {
+            raw.retry_after = self.retry_after;
+        }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));
         let failed = store(&self.app, plan, answer, Beside { wire, timings }).await;

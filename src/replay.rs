@@ -71,7 +71,11 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             };
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
-            response(status, &raw.content_type, body)
+            let mut response = response(status, &raw.content_type, body);
+            if let Some(seconds) = raw.retry_after {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            response
         }
         answer => encoded(answer, playback, endpoint, manner),
     }

@@ -123,6 +123,8 @@ pub struct RawAnswer {
     pub status: u16,
     /// `content-type`.
     pub content_type: String,
+    /// `retry-after`, in seconds.
+    pub retry_after: Option<u64>,
     /// The body.
     pub body: RawBody,
 }

@@ -70,6 +70,7 @@ impl Collapse for Keep {
         Answer::Raw(RawAnswer {
             status: self.status,
             content_type: std::mem::take(&mut self.content_type),
+            retry_after: None,
             body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
         })
     }

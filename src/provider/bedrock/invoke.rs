@@ -289,6 +289,7 @@ impl Collapse for Verbatim {
         Answer::Raw(RawAnswer {
             status: self.status,
             content_type: std::mem::take(&mut self.content_type),
+            retry_after: None,
             body: RawBody::Bytes(std::mem::take(&mut self.body)),
         })
     }
@@ -313,7 +314,9 @@ mod tests {
 
     fn bytes(outcome: Outcome) -> Vec<u8> {
         match outcome {
-            Outcome::Whole(Answer::Raw(RawAnswer { body: RawBody::Bytes(bytes), status: 200, content_type })) => {
+            Outcome::Whole(Answer::Raw(RawAnswer {
+                body: RawBody::Bytes(bytes), status: 200, content_type, ..
+            })) => {
                 assert_eq!(content_type, eventstream::CONTENT_TYPE);
                 bytes
             }
