@@ -7,18 +7,15 @@ use aimock::upstream::{
     relay_headers,
 };
 use bytes::Bytes;
+use common::tls::Authority;
 use common::{Gate, LIMIT, ScriptedUpstream, Step, answer, chunk};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::{CertificateParams, date_time_ymd};
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -425,45 +422,10 @@ fn only_end_to_end_headers_go_on() {
     assert_eq!(relay_headers(&headers(&[&hop[..], &answer].concat())), headers(&answer));
 }
 
-/// An authority of certificates, and a file with its certificate.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    file: PathBuf,
-}
-
-impl Authority {
-    fn new(test: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, format!("authority of {test}"));
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.pem"));
-        std::fs::write(&file, pem).expect("a folder for tests that can be written");
-        Authority { issuer: Issuer::new(params, key), file }
-    }
-
-    fn server(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> ServerConfig {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        change(&mut params);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a certificate for its key");
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config
-    }
-
-    fn client(&self) -> Client {
-        let environment = Environment { ssl_cert_file: Some(self.file.clone()), ..Environment::default() };
-        Client::new(PATIENT, &environment).expect("a valid environment")
-    }
+/// A client that trusts this authority.
+fn trusting(authority: &Authority) -> Client {
+    let environment = Environment { ssl_cert_file: Some(authority.file.clone()), ..Environment::default() };
+    Client::new(PATIENT, &environment).expect("a valid environment")
 }
 
 #[test]
@@ -472,7 +434,7 @@ fn tls_by_name_and_by_address() {
     let config = authority.server(&["localhost", "127.0.0.1"], |_| {});
     let upstream = ScriptedUpstream::start_tls(vec![answer(200, "", "secret")], config);
     run(async {
-        let client = authority.client();
+        let client = trusting(&authority);
         assert_eq!(client.load_roots(), Ok(()));
         let port = upstream.address().port();
         for url in [format!("https://localhost:{port}"), format!("https://127.0.0.1:{port}")] {
@@ -496,7 +458,7 @@ fn a_certificate_error_says_which() {
         (authority.server(&["api.example.com"], |_| {}), "api.example.com"),
     ] {
         let upstream = ScriptedUpstream::start_tls(vec![answer(200, "", "")], config);
-        let e = run(ask(&authority.client(), &upstream.url())).unwrap_err();
+        let e = run(ask(&trusting(&authority), &upstream.url())).unwrap_err();
         assert!(matches!(e, UpstreamError::Certificate { .. }), "{words}: {e}");
         assert!(e.to_string().contains(words) && e.to_string().contains("127.0.0.1:"), "{words}: {e}");
         assert_eq!(e.status(), 502);
@@ -514,7 +476,7 @@ fn tls_without_close_notify_is_a_cut_where_only_the_close_ends_the_body() {
     let scripts = vec![vec![open.clone(), Step::Close], vec![open, Step::Cut], vec![length, Step::Cut]];
     let upstream = ScriptedUpstream::start_tls(scripts, authority.server(&["127.0.0.1"], |_| {}));
     run(async {
-        let client = authority.client();
+        let client = trusting(&authority);
         assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("all of it"));
         let e = text(&client, &upstream.url()).await.unwrap_err();
         assert!(matches!(e, UpstreamError::Cut { received: 9, .. }), "{e}");

@@ -2,6 +2,11 @@
 //! raw bytes. No clock decides anything: a script waits for the test through a [`Gate`]; [`LIMIT`] only ends a test that
 //! would hang.
 #![allow(dead_code, unreachable_pub)] // every test binary uses a part of it
+#![allow(clippy::panic)] // a test that cannot go on
+
+pub mod chat;
+pub mod server;
+pub mod tls;
 
 use rustls::ServerConfig;
 use std::io;
