@@ -4,8 +4,7 @@
 mod common;
 
 use common::chat::{
-    CHAT, DONE, LAST_CHUNK, STREAM_HEAD, ask, ask_at, chat, completion, delta, finish, stream, stream_of, streamed,
-    whole,
+    CHAT, DONE, LAST_CHUNK, STREAM_HEAD, ask, chat, completion, delta, finish, stream, stream_of, streamed, whole,
 };
 use common::server::{Folder, Program, Server, record, serve, until};
 use common::{Gate, LIMIT, RawClient, Script, ScriptedUpstream, Step, answer, chunk};
