@@ -360,6 +360,11 @@ impl RawClient {
         self.stream.write_all(bytes.as_ref()).await.expect("a server that reads");
     }
 
+    /// Sends what the server takes; it may have closed meanwhile.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
+    }
+
     /// Sends a `POST` with a JSON body; `headers` are lines, each with its `\r\n`.
     pub async fn post(&mut self, target: &str, headers: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
