@@ -48,6 +48,8 @@ pub struct App {
     pub counts: RefCell<Counts>,
     /// Requests on their way to an upstream, that others like them wait for.
     pub in_flight: RefCell<HashMap<(Hash, String), Rc<Notify>>>,
+    /// Recordings under way; some have no client any more.
+    pub recordings: Rc<Underway>,
     /// How many answers to a request were recorded or are being recorded, under `--record-repeats`.
     pub repeats: RefCell<HashMap<(Hash, String), u64>>,
     /// Errors that the next requests get, one each.
@@ -58,6 +60,44 @@ pub struct App {
     pub active: Cell<usize>,
     seed: Cell<u64>,
     chaos: Cell<u64>,
+}
+
+/// What is under way, so that others can wait for its end.
+#[derive(Debug, Default)]
+pub struct Underway {
+    count: Cell<usize>,
+    ended: Notify,
+}
+
+/// Something under way, until it is dropped.
+#[derive(Debug)]
+pub struct Going(Rc<Underway>);
+
+impl Underway {
+    /// One more is under way.
+    pub fn begin(self: &Rc<Self>) -> Going {
+        self.count.set(self.count.get() + 1);
+        Going(self.clone())
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Waits until no more than so many are under way. One at a time may wait.
+    pub async fn at_most(&self, count: usize) {
+        while self.count.get() > count {
+            self.ended.notified().await;
+        }
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.ended.notify_one();
+    }
 }
 
 /// How far the server is.
@@ -137,6 +177,7 @@ impl App {
             journal: RefCell::new(Journal::new(config.journal_max)),
             counts: RefCell::default(),
             in_flight: RefCell::default(),
+            recordings: Rc::default(),
             repeats: RefCell::default(),
             errors: RefCell::default(),
             stage: Cell::new(Stage::Loading),

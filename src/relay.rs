@@ -1,7 +1,7 @@
 //! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
 //! through only when the recording is safe.
 
-use crate::app::App;
+use crate::app::{App, Going};
 use crate::body::{Body, Broken};
 use crate::fixture::{RecordedTimings, Wire};
 use crate::frame::{Decoder, Framing, Status};
@@ -51,6 +51,8 @@ pub struct Recording {
     retry_after: Option<u64>,
     wire: Option<WireTee>,
     timings: Option<Vec<Instant>>,
+    /// The server does not stop before it has ended.
+    _going: Going,
 }
 
 /// A request that others like it wait for; dropped, it lets them go on.
@@ -233,8 +235,17 @@ impl Recording {
         let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers));
         let timings = app.config.record_timings.then(Vec::new);
-        let started = Instant::now();
-        Some(Recording { app: app.clone(), plan: Some(plan), tee, turn, started, retry_after, wire, timings })
+        Some(Recording {
+            app: app.clone(),
+            plan: Some(plan),
+            tee,
+            turn,
+            started: Instant::now(),
+            retry_after,
+            wire,
+            timings,
+            _going: app.recordings.begin(),
+        })
     }
 
     /// Takes a chunk; how many of its bytes may go on now. After an error all may, and nothing is recorded.

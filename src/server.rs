@@ -1,6 +1,6 @@
 //! Accepts connections and answers them.
 
-use crate::app::{App, Stage};
+use crate::app::{App, Going, Stage, Underway};
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// Connections served at once; more wait to be accepted.
@@ -108,7 +108,7 @@ async fn closed_stdin() {
 pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = ()>, drain_limit: Duration) {
     app.stage.set(Stage::Ready);
     let (draining, drain) = watch::channel(false);
-    let open = Rc::new(Open::default());
+    let open = Rc::new(Underway::default());
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
@@ -116,8 +116,7 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
             () = &mut stop => break,
             accepted = accept(&listener, &open) => match accepted {
                 Ok(stream) => {
-                    open.count.set(open.count.get() + 1);
-                    tokio::task::spawn_local(connection(app.clone(), stream, drain.clone(), open.clone()));
+                    tokio::task::spawn_local(connection(app.clone(), stream, drain.clone(), open.begin()));
                 }
                 Err(e) => {
                     app.log.warn(format_args!("cannot accept a connection: {e}"));
@@ -131,31 +130,20 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
     // There may be no connection to tell.
     let _ = draining.send(true);
     let drained = async {
-        while open.count.get() > 0 {
-            open.closed.notified().await;
-        }
+        open.at_most(0).await;
+        app.recordings.at_most(0).await;
     };
     if timeout(drain_limit, drained).await.is_err() {
-        app.log
-            .warn(format_args!("{} connections were still busy after {drain_limit:?} and are cut", open.count.get()));
+        app.log.warn(format_args!("{} connections were still busy after {drain_limit:?} and are cut", open.count()));
     }
 }
 
-/// Connections that are open.
-#[derive(Default)]
-struct Open {
-    count: Cell<usize>,
-    closed: Notify,
-}
-
-async fn accept(listener: &TcpListener, open: &Open) -> io::Result<TcpStream> {
-    while open.count.get() >= MAX_CONNECTIONS {
-        open.closed.notified().await;
-    }
+async fn accept(listener: &TcpListener, open: &Underway) -> io::Result<TcpStream> {
+    open.at_most(MAX_CONNECTIONS - 1).await;
     listener.accept().await.map(|(stream, _)| stream)
 }
 
-async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<bool>, open: Rc<Open>) {
+async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<bool>, _going: Going) {
     // Without it small chunks wait for the client's acknowledgement; a socket that refuses is slower, no more.
     let _ = stream.set_nodelay(true);
     let close_ends_body = Cell::new(false);
@@ -179,8 +167,6 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
         // An orderly close would look like the end of the answer. A socket that refuses has been closed.
         let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
-    open.count.set(open.count.get() - 1);
-    open.closed.notify_one();
 }
 
 /// Says what happened, and writes the report; the exit code.
