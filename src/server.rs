@@ -134,7 +134,10 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
         app.recordings.at_most(0).await;
     };
     if timeout(drain_limit, drained).await.is_err() {
-        app.log.warn(format_args!("{} connections were still busy after {drain_limit:?} and are cut", open.count()));
+        let (connections, recordings) = (open.count(), app.recordings.count());
+        app.log.warn(format_args!(
+            "still busy after {drain_limit:?}, and cut: {connections} connections, {recordings} recordings"
+        ));
     }
 }
 
