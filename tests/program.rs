@@ -239,7 +239,11 @@ async fn what_is_still_in_flight_after_ten_seconds_is_cut() {
     let mut client = under_way(address, &go).await;
     let ended = tokio::task::spawn_blocking(move || stopped(program, "TERM")).await.unwrap();
     assert_eq!(ended.code, Some(0));
-    assert!(ended.stderr.contains("aimock: warn: 1 connections were still busy after 10s"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("aimock: warn: still busy after 10s, and cut: 1 connections, 1 recordings"),
+        "{}",
+        ended.stderr
+    );
     let rest = client.read_to_end().await.unwrap_or_default();
     assert!(!rest.ends_with(LAST_CHUNK.as_bytes()), "{}", String::from_utf8_lossy(&rest));
     assert_eq!(folder.files(), []);
