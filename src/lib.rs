@@ -1,4 +1,30 @@
 //! aimock answers LLM API calls from JSON fixtures, and records what it does not know.
+//!
+//! ```text
+//! server ─ exchange: route → decode → match → decide ─┬─ replay  fixture → paced body
+//!                                                     ├─ relay   upstream → client, teed: frame → collapse → record
+//!                                                     └─ miss    404, or 503 when strict; explained
+//! ```
+//!
+//! The map, in the order a request travels:
+//!
+//! - [`server`] accepts connections, [`exchange`] tells one request's whole story; its pure `decide` holds the branching.
+//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
+//!   [`request::Request`], an answer a [`Reply`], and back.
+//! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
+//! - [`fixture`] is what is answered and when: the table, its files, `aimock check`.
+//! - [`replay`] encodes and paces, [`body`] sends.
+//! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
+//! - [`journal`] and [`report`] remember. [`cli`], [`config`], [`log`], [`error`], [`health`], [`check`], [`convert`]
+//!   make it a program; [`mock`] makes it a library.
+//!
+//! What is absent, on purpose:
+//!
+//! - `frame/` and `provider/` do no IO and know no clock.
+//! - No module outside `provider/` names a provider: flags, keys, secret headers and error shapes come from the table.
+//! - There is one thread: no lock guards the server's state, and no `RefCell` is borrowed across an `.await`.
+//! - Nothing is unbounded: every buffer, wait and queue has a named limit.
 #![forbid(unsafe_code)]
 
 pub mod app;
