@@ -24,7 +24,8 @@ use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
@@ -33,6 +34,9 @@ const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error"
 
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
+
+/// How long a request waits for the recording of one like it, before it goes upstream itself.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 
 /// What is to become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,14 +315,11 @@ impl<'a> Exchange<'a> {
                     if !app.recording.borrow().record {
                         return Ok(self.relay(&base, request.framing, None, None).await);
                     }
-                    let turn = if app.config.record_repeats { None } else { Some(self.turn(&asked)) };
-                    let turn = match turn {
-                        Some(Err(waiting)) => {
-                            waiting.notified().await;
-                            continue;
-                        }
+                    let turn = match (!app.config.record_repeats).then(|| self.turn(&asked)) {
                         Some(Ok(turn)) => Some(turn),
-                        None => None,
+                        Some(Err(waiting)) if timeout(MAX_TURN_WAIT, waiting.notified()).await.is_ok() => continue,
+                        // Every answer counts, or the other request's client reads too slowly: no turn is kept.
+                        _ => None,
                     };
                     let plan = self.plan(&asked, found.as_ref().ok().filter(|_| mode.ask_anew));
                     return Ok(self.relay(&base, request.framing, Some(plan), turn).await);
