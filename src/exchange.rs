@@ -8,7 +8,7 @@ use crate::control;
 use crate::fixture::table::{Hit, How, Policy};
 use crate::fixture::{Asked, Fixture, Origin};
 use crate::frame::Framing;
-use crate::journal::{Answered, Entry, MAX_BODY_BYTES, Source};
+use crate::journal::{Answered, Entry, Source};
 use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
 use crate::record::{Choices, Plan};
 use crate::relay::{self, InFlight};
@@ -259,11 +259,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn mode(&self) -> Mode {
-        let header = match self.head.header("x-aimock-strict").map(str::to_ascii_lowercase).as_deref() {
-            Some("true" | "1") => Some(true),
-            Some("false" | "0") => Some(false),
-            _ => None,
-        };
+        let header = self.strict_header();
         let recording = self.app.recording.borrow();
         Mode {
             upstream: (recording.record || recording.proxy_only)
@@ -272,6 +268,12 @@ impl<'a> Exchange<'a> {
             header,
             ask_anew: recording.record && (self.app.config.refresh || self.app.config.record_repeats),
         }
+    }
+
+    fn strict_header(&self) -> Option<bool> {
+        let value = self.head.header("x-aimock-strict")?;
+        let is = |words: [&str; 2]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
+        if is(["true", "1"]) { Some(true) } else { is(["false", "0"]).then_some(false) }
     }
 
     fn base(&self) -> Option<BaseUrl> {
@@ -624,12 +626,12 @@ impl<'a> Exchange<'a> {
             timestamp_ms: clock::unix_ms(),
             method: self.head.method.to_owned(),
             path: self.target.to_owned(),
-            headers: self.head.headers.clone(),
-            body: kept_body(&self.body),
-            body_bytes: self.body.len(),
+            headers: self.head.headers.into(),
+            body: (&*self.body).into(),
             provider: self.matched.provider.name,
             endpoint: self.matched.codec.kind().word(),
             test_id: self.test_id.map(str::to_owned),
+            strict: self.strict_header(),
             answered: Answered {
                 source: outcome.source,
                 status,
@@ -641,11 +643,6 @@ impl<'a> Exchange<'a> {
         };
         self.app.observe(entry);
     }
-}
-
-/// The start of a body, in memory of its own where the rest would be kept alive by it.
-fn kept_body(body: &Bytes) -> Bytes {
-    if body.len() <= MAX_BODY_BYTES { body.clone() } else { Bytes::copy_from_slice(&body[..MAX_BODY_BYTES]) }
 }
 
 fn models_of<'m>(models: impl Iterator<Item = &'m str>) -> Vec<&'m str> {

@@ -1,11 +1,11 @@
-//! What was asked and what answered: a bounded ring, and the counts that reports and metrics are made of.
+//! What was asked and what answered: a bounded ring. Its entries own their memory, so that none keeps alive the buffer
+//! that its request was read into.
 
 use crate::fixture::Origin;
 use crate::fixture::table::How;
 use crate::provider::PROVIDERS;
 use crate::redact::{REDACTED, Redactor};
-use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,19 +47,80 @@ pub struct Entry {
     /// Path and query as they came; secrets are redacted when they are read out.
     pub path: String,
     /// The request's headers; secrets are redacted when they are read out.
-    pub headers: HeaderMap,
-    /// The request's body, its first [`MAX_BODY_BYTES`].
-    pub body: Bytes,
-    /// Bytes of the whole body.
-    pub body_bytes: usize,
+    pub headers: Headers,
+    /// The request's body.
+    pub body: KeptBody,
     /// The provider's name.
     pub provider: &'static str,
     /// The endpoint's kind: `chat`, `embedding`, `raw`.
     pub endpoint: &'static str,
     /// The test's id.
     pub test_id: Option<String>,
+    /// What `X-AIMock-Strict` said.
+    pub strict: Option<bool>,
     /// The answer.
     pub answered: Answered,
+}
+
+/// A request's headers, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(Vec<(HeaderName, Box<str>)>);
+
+impl From<&HeaderMap> for Headers {
+    fn from(headers: &HeaderMap) -> Self {
+        let kept = headers.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value.as_bytes()).into()));
+        Headers(kept.collect())
+    }
+}
+
+impl Headers {
+    /// As JSON, the values of a repeated header joined, those that carry credentials replaced.
+    fn to_json(&self, redactor: &Redactor) -> Value {
+        let mut safe = Map::new();
+        for (name, value) in &self.0 {
+            let shown = if is_secret_header(name.as_str()) { REDACTED.into() } else { redactor.redact(value) };
+            match safe.get_mut(name.as_str()) {
+                Some(Value::String(first)) => *first = format!("{first}, {shown}"),
+                _ => drop(safe.insert(name.as_str().to_owned(), shown.into())),
+            }
+        }
+        safe.into()
+    }
+}
+
+/// A request's body, its first [`MAX_BODY_BYTES`].
+#[derive(Clone, Debug, Default)]
+pub struct KeptBody {
+    start: Box<[u8]>,
+    whole_bytes: usize,
+}
+
+impl From<&[u8]> for KeptBody {
+    fn from(body: &[u8]) -> Self {
+        KeptBody { start: body[..body.len().min(MAX_BODY_BYTES)].into(), whole_bytes: body.len() }
+    }
+}
+
+impl KeptBody {
+    /// JSON where all of it was kept and is JSON, else text.
+    fn to_json(&self, redactor: &Redactor) -> Value {
+        if self.whole_bytes == 0 {
+            return Value::Null;
+        }
+        if self.whole_bytes > self.start.len() {
+            let start = String::from_utf8_lossy(&self.start);
+            return json!({
+                "__aimock_truncated": true,
+                "originalByteSize": self.whole_bytes,
+                "note": format!("the journal keeps the first {} KiB of a body", MAX_BODY_BYTES / 1024),
+                "start": redactor.redact(&start),
+            });
+        }
+        let mut json = serde_json::from_slice(&self.start)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.start).into_owned()));
+        redactor.redact_json(&mut json);
+        json
+    }
 }
 
 impl Entry {
@@ -68,47 +129,41 @@ impl Entry {
         self.path.split('?').next().unwrap_or("")
     }
 
-    /// The entry as the control API gives it, without secrets.
+    /// The entry as the control API gives it, without secrets. `id`, `timestamp`, `method`, `path`, `headers`, `body` and
+    /// `response.{status,fixture,source,chaosAction,strictOverride}` are named as in the TypeScript aimock.
     pub fn to_json(&self, redactor: &Redactor) -> Value {
         let answered = &self.answered;
-        let fixture = answered
-            .fixture
-            .as_ref()
-            .map(|(origin, how)| json!({"file": &*origin.name, "index": origin.index, "match": how.word()}));
+        let fixture =
+            answered.fixture.as_ref().map(|(origin, _)| json!({"file": &*origin.name, "index": origin.index}));
+        let mut response = Map::new();
+        response.insert("status".into(), answered.status.into());
+        response.insert("fixture".into(), fixture.into());
+        response.insert("source".into(), answered.source.word().into());
+        if let Some((_, how)) = &answered.fixture {
+            response.insert("match".into(), how.word().into());
+        }
+        response.insert("durationMs".into(), ((answered.duration.as_secs_f64() * 1e6).round() / 1000.0).into());
+        if let Some(why) = &answered.explanation {
+            response.insert("explanation".into(), redactor.redact(why).into());
+        }
+        if let Some(chaos) = answered.chaos {
+            response.insert("chaosAction".into(), chaos.into());
+        }
+        if let Some(strict) = self.strict {
+            response.insert("strictOverride".into(), strict.into());
+        }
         json!({
             "id": format!("req-{}", self.id),
             "timestamp": self.timestamp_ms,
             "method": self.method,
             "path": safe_target(&self.path, redactor),
-            "headers": safe_headers(&self.headers, redactor),
-            "body": self.body_json(redactor),
+            "headers": self.headers.to_json(redactor),
+            "body": self.body.to_json(redactor),
             "provider": self.provider,
             "endpoint": self.endpoint,
             "testId": self.test_id,
-            "response": {
-                "status": answered.status,
-                "fixture": fixture,
-                "source": answered.source.word(),
-                "explanation": answered.explanation.as_deref().map(|why| redactor.redact(why)),
-                "durationMs": (answered.duration.as_secs_f64() * 1e6).round() / 1000.0,
-                "chaosAction": answered.chaos,
-            },
+            "response": response,
         })
-    }
-
-    /// JSON where all of it was kept and is JSON, else text.
-    fn body_json(&self, redactor: &Redactor) -> Value {
-        if self.body_bytes > self.body.len() {
-            let start = String::from_utf8_lossy(&self.body);
-            return json!({"truncated": true, "bytes": self.body_bytes, "start": redactor.redact(&start)});
-        }
-        if self.body.is_empty() {
-            return Value::Null;
-        }
-        let mut json = serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.body).into_owned()));
-        redactor.redact_json(&mut json);
-        json
     }
 }
 
@@ -127,16 +182,6 @@ pub struct Answered {
     pub duration: Duration,
     /// The injected fault.
     pub chaos: Option<&'static str>,
-}
-
-/// Headers with the values of those that carry credentials replaced.
-fn safe_headers(headers: &HeaderMap, redactor: &Redactor) -> Map<String, Value> {
-    let safe = headers.iter().map(|(name, value)| {
-        let value = value.to_str().unwrap_or("");
-        let shown = if is_secret_header(name.as_str()) { REDACTED.into() } else { redactor.redact(value) };
-        (name.as_str().to_owned(), Value::from(shown))
-    });
-    safe.collect()
 }
 
 fn is_secret_header(name: &str) -> bool {
@@ -189,5 +234,93 @@ impl Journal {
     /// Forgets all entries.
     pub fn clear(&mut self) {
         self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Entry {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let answered = Answered {
+            source: Source::Miss,
+            status: 404,
+            fixture: None,
+            explanation: None,
+            duration: Duration::from_micros(1500),
+            chaos: None,
+        };
+        Entry {
+            id: 0,
+            timestamp_ms: 0,
+            method: "POST".into(),
+            path: path.into(),
+            headers: (&map).into(),
+            body: body.into(),
+            provider: "openai",
+            endpoint: "chat",
+            test_id: None,
+            strict: None,
+            answered,
+        }
+    }
+
+    #[test]
+    fn no_secret_is_read_out() {
+        let key = format!("sk-{}", "a1B2".repeat(8));
+        let headers = [
+            ("authorization", "Bearer abc"),
+            ("x-api-key", "abc"),
+            ("api-key", "abc"),
+            ("x-goog-api-key", "abc"),
+            ("cookie", "abc"),
+            ("x-amz-security-token", "abc"),
+            ("x-note", key.as_str()),
+        ];
+        let body = format!(r#"{{"messages":[{{"content":"my key is {key}"}}]}}"#);
+        let entry = entry("/v1beta/models/x?key=abc&alt=sse", &headers, body.as_bytes());
+        let text = entry.to_json(&Redactor::default()).to_string();
+        assert!(!text.contains("abc") && !text.contains(&key), "{text}");
+        assert!(text.contains("alt=sse") && text.contains("my key is [redacted]"), "{text}");
+        let long = [body.as_bytes(), &[b' '; MAX_BODY_BYTES]].concat();
+        let text = super::tests::entry("/", &[], &long).to_json(&Redactor::default()).to_string();
+        assert!(!text.contains(&key), "{text}");
+    }
+
+    #[test]
+    fn long_bodies_are_cut_and_marked() {
+        let body = vec![b'x'; MAX_BODY_BYTES + 1];
+        let json = entry("/", &[], &body).to_json(&Redactor::default());
+        assert_eq!(json["body"]["__aimock_truncated"], true);
+        assert_eq!(json["body"]["originalByteSize"], body.len());
+        assert_eq!(json["body"]["start"].as_str().map(str::len), Some(MAX_BODY_BYTES));
+        let json = entry("/", &[], &body[1..]).to_json(&Redactor::default());
+        assert_eq!(json["body"].as_str().map(str::len), Some(MAX_BODY_BYTES));
+        assert_eq!(entry("/", &[], b"").to_json(&Redactor::default())["body"], Value::Null);
+        assert_eq!(entry("/", &[], b"{\"a\":1}").to_json(&Redactor::default())["body"]["a"], 1);
+    }
+
+    #[test]
+    fn repeated_headers_are_joined() {
+        let json = entry("/", &[("x-a", "1"), ("x-a", "2")], b"").to_json(&Redactor::default());
+        assert_eq!(json["headers"]["x-a"], "1, 2");
+        assert_eq!(json["response"]["durationMs"], 1.5);
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let mut journal = Journal::new(2);
+        for path in ["/a", "/b", "/c"] {
+            journal.push(entry(path, &[], b""));
+        }
+        let kept: Vec<_> = journal.entries().map(|e| (e.id, e.path.as_str())).collect();
+        assert_eq!(kept, [(2, "/b"), (3, "/c")]);
+        let mut none = Journal::new(0);
+        assert_eq!(none.push(entry("/", &[], b"")), 1);
+        assert_eq!(none.entries().len(), 0);
     }
 }
