@@ -1,11 +1,12 @@
 //! What one server knows: its configuration, its fixtures, what was asked. One thread owns it.
 
-use crate::config::{Config, Upstreams};
+use crate::config::{Chaos, Config, Upstreams};
 use crate::error::Error;
 use crate::fixture::table::FixtureTable;
-use crate::fixture::{Fixture, Origin, file};
+use crate::fixture::{ChaosRates, Fixture, Origin, file};
 use crate::journal::{Entry, Journal, Source};
 use crate::log::Logger;
+use crate::metrics::{Gauges, Metrics};
 use crate::record::{Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
@@ -44,8 +45,10 @@ pub struct App {
     pub table: RefCell<FixtureTable>,
     /// What was asked.
     pub journal: RefCell<Journal>,
-    /// How often what happened.
+    /// How often what happened, since the last reset.
     pub counts: RefCell<Counts>,
+    /// How often what happened, since the start.
+    pub metrics: RefCell<Metrics>,
     /// Requests on their way to an upstream, that others like them wait for.
     pub in_flight: RefCell<HashMap<(Hash, String), Rc<Notify>>>,
     /// Recordings under way; some have no client any more.
@@ -54,13 +57,20 @@ pub struct App {
     pub repeats: RefCell<HashMap<(Hash, String), u64>>,
     /// Errors that the next requests get, one each.
     pub errors: RefCell<VecDeque<ErrorAnswer>>,
+    /// Faults that were ordered while the server runs, in place of the configuration's, by test id.
+    pub chaos: RefCell<HashMap<String, ChaosRates>>,
     /// How far the server is.
     pub stage: Cell<Stage>,
     /// Requests that are being answered.
     pub active: Cell<usize>,
     seed: Cell<u64>,
-    chaos: Cell<u64>,
+    chaos_seed: u64,
+    /// How often faults were drawn for a request, by its hash and test id.
+    chaos_draws: RefCell<HashMap<(Hash, String), u64>>,
 }
+
+/// Most requests whose draws are counted; beyond it all begin anew.
+const MAX_CHAOS_DRAWS: usize = 100_000;
 
 /// What is under way, so that others can wait for its end.
 #[derive(Debug, Default)]
@@ -176,14 +186,17 @@ impl App {
             table: RefCell::default(),
             journal: RefCell::new(Journal::new(config.journal_max)),
             counts: RefCell::default(),
+            metrics: RefCell::default(),
             in_flight: RefCell::default(),
             recordings: Rc::default(),
             repeats: RefCell::default(),
             errors: RefCell::default(),
+            chaos: RefCell::default(),
             stage: Cell::new(Stage::Loading),
             active: Cell::new(0),
             seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-            chaos: Cell::new(config.chaos.seed.unwrap_or(started) | 1),
+            chaos_seed: config.chaos.seed.unwrap_or(started),
+            chaos_draws: RefCell::default(),
             config,
             log,
         })
@@ -215,28 +228,54 @@ impl App {
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
         self.counts.borrow_mut().recorded += 1;
+        self.metrics.borrow_mut().recorded += 1;
         for (index, fixture) in saved.fixtures {
             let origin: Origin = origin_of(&saved.path, &root, index);
             self.table.borrow_mut().upsert(fixture, origin);
         }
     }
 
+    /// Notes a recording that could not be written.
+    pub fn record_failed(&self, why: &str) {
+        self.log.error(why);
+        self.counts.borrow_mut().record_errors += 1;
+        self.metrics.borrow_mut().record_errors += 1;
+    }
+
     /// Adds fixtures that are in no file.
     pub fn add(&self, fixtures: Vec<Fixture>) {
         let mut table = self.table.borrow_mut();
-        for fixture in fixtures {
-            let index = table.rows().iter().filter(|row| row.origin.path.is_none()).count();
+        let here = table.rows().iter().filter(|row| row.origin.path.is_none()).count();
+        for (index, fixture) in (here..).zip(fixtures) {
             table.push(fixture, Origin { path: None, name: Rc::from("runtime"), index });
         }
     }
 
-    /// Takes out all fixtures, and forgets the journal, the counts and the errors that were ordered.
-    pub fn reset(&self) {
+    /// Takes out all fixtures.
+    pub fn clear_fixtures(&self) {
         self.table.borrow_mut().clear();
         self.repeats.borrow_mut().clear();
+    }
+
+    /// Takes out all fixtures, and forgets the journal, the counts, and the errors and faults that were ordered.
+    pub fn reset(&self) {
+        self.clear_fixtures();
         self.journal.borrow_mut().clear();
         *self.counts.borrow_mut() = Counts::default();
         self.errors.borrow_mut().clear();
+        self.chaos.borrow_mut().clear();
+        self.chaos_draws.borrow_mut().clear();
+    }
+
+    /// What happened, as `--report` writes it.
+    pub fn report(&self) -> Value {
+        self.counts.borrow().report(&self.table.borrow())
+    }
+
+    /// What happened, as `GET /metrics` gives it.
+    pub fn metrics_text(&self) -> String {
+        let now = Gauges { fixtures: self.table.borrow().rows().len(), active: self.active.get() };
+        self.metrics.borrow().text(now)
     }
 
     /// Ends recording; upstreams are kept for the next time.
@@ -257,12 +296,28 @@ impl App {
         self.seed.get()
     }
 
-    /// A number from 0 to 1 from the sequence that `--chaos-seed` begins.
-    pub fn chaos_draw(&self) -> f64 {
-        let mut state = self.chaos.get();
-        let draw = crate::replay::random(&mut state);
-        self.chaos.set(state);
-        draw
+    /// Chances of faults for a test's requests: those that were ordered for it, else the configuration's.
+    pub fn chaos_rates(&self, test_id: &str) -> ChaosRates {
+        let Chaos { drop, malformed, disconnect, .. } = self.config.chaos;
+        let configured = || {
+            let given = |rate: f64| Some(rate).filter(|rate| *rate > 0.0);
+            ChaosRates { drop: given(drop), malformed: given(malformed), disconnect: given(disconnect) }
+        };
+        self.chaos.borrow().get(test_id).copied().unwrap_or_else(configured)
+    }
+
+    /// Numbers from 0 to 1 for the faults of one request. They depend on `--chaos-seed`, on the request but for its
+    /// volatile text, on its test and on how often it came: not on what else is asked meanwhile.
+    pub fn chaos_draws(&self, request: Hash, test_id: &str) -> impl FnMut() -> f64 {
+        let mut draws = self.chaos_draws.borrow_mut();
+        if draws.len() >= MAX_CHAOS_DRAWS {
+            draws.clear();
+        }
+        let times = draws.entry((request, test_id.to_owned())).or_default();
+        *times += 1;
+        let which = Hash::of(format!("{} {request} {times} {test_id}", self.chaos_seed).as_bytes());
+        let mut state = which.0 | 1;
+        move || crate::replay::random(&mut state)
     }
 
     /// Notes a request and its answer.
@@ -270,6 +325,7 @@ impl App {
         let answered = &entry.answered;
         let mut counts = self.counts.borrow_mut();
         counts.note(&entry);
+        self.metrics.borrow_mut().note(&entry);
         match answered.source {
             Source::Miss => {
                 if let Some(why) = &answered.explanation {

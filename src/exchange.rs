@@ -6,7 +6,7 @@ use crate::clock;
 use crate::config::OnStale;
 use crate::control;
 use crate::fixture::table::{Hit, How, Policy};
-use crate::fixture::{Asked, Fixture, Origin};
+use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
 use crate::journal::{Answered, Entry, Source};
 use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
@@ -90,7 +90,7 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
     let body = read(incoming, app.config.max_body_bytes).await?;
     if control::is_control(head.uri.path()) {
         let answer = match body {
-            Some(body) => control::answer(&app, &head, &body).await,
+            Some(body) => control::answer(&app, &head, &body),
             None => too_large(&app, None),
         };
         return Ok(with_cors(answer));
@@ -224,7 +224,9 @@ impl<'a> Exchange<'a> {
     async fn run(self) -> Result<Response<Body>, Broken> {
         if let Some(error) = self.next_error() {
             let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-            return Ok(self.finish(response, Outcome::miss("an error that was ordered".into())));
+            let explanation = Some("an error that was ordered".to_owned());
+            let outcome = Outcome { source: Source::Fixture, fixture: None, explanation, chaos: None };
+            return Ok(self.finish(response, outcome));
         }
         let body = self.body.clone();
         let call = Call { head: self.head, params: self.matched.params.clone(), body: &body };
@@ -304,8 +306,14 @@ impl<'a> Exchange<'a> {
             on_drift: app.config.drift(strict),
             strict,
         };
+        let mut unharmed = false;
         loop {
             let found = app.table.borrow().find(&asked, &policy);
+            if !std::mem::replace(&mut unharmed, true)
+                && let Some(fault) = self.chaos(&asked, found.as_ref().ok())
+            {
+                return self.fault(fault, decide(mode, found.as_ref().ok().map(|hit| hit.how)), found.as_ref().ok());
+            }
             let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
             let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
             let how = found.as_ref().ok().map(|hit| hit.how);
@@ -332,7 +340,7 @@ impl<'a> Exchange<'a> {
                     return Ok(self.miss(call, request, strict, why));
                 }
                 (_, Err(miss)) => {
-                    let why = miss.explain(request.kind);
+                    let why = app.redactor.redact(&miss.explain(request.kind)).into_owned();
                     return Ok(self.miss(call, request, strict, why));
                 }
             }
@@ -410,11 +418,7 @@ impl<'a> Exchange<'a> {
         let fixture = row.fixture.clone();
         let fixture_origin = (row.origin.clone(), hit.how);
         drop(table);
-        let mut outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
-        if let Some(fault) = self.chaos(&fixture) {
-            outcome.chaos = Some(fault.word());
-            return self.fault(fault, outcome);
-        }
+        let outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
         let response = match &fixture.wire {
             Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
@@ -468,21 +472,38 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The fault that is due, if one is: what the request's headers say goes before the fixture, and that before the
-    /// server. One draw a kind, in this order, and the first that hits wins.
-    fn chaos(&self, fixture: &Fixture) -> Option<Fault> {
-        let config = &self.app.config.chaos;
-        let own = fixture.playback.chaos.unwrap_or_default();
+    /// The fault that is due, if one is: what the request's headers say goes before the fixture, that before what was
+    /// ordered for the test, and that before the configuration. One draw a kind, in this order, and the first that hits
+    /// wins.
+    fn chaos(&self, asked: &Asked<'_>, hit: Option<&Hit>) -> Option<Fault> {
+        let test = asked.test_id.unwrap_or("");
+        let server = self.app.chaos_rates(test);
+        let own = hit.and_then(|hit| self.app.table.borrow().rows()[hit.row].fixture.playback.chaos);
+        let own = own.unwrap_or_default();
         let header = |name: &str| self.head.header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
         let rates = [
-            (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).unwrap_or(config.drop)),
-            (Fault::Malformed, header("x-aimock-chaos-malformed").or(own.malformed).unwrap_or(config.malformed)),
-            (Fault::Disconnect, header("x-aimock-chaos-disconnect").or(own.disconnect).unwrap_or(config.disconnect)),
+            (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).or(server.drop)),
+            (Fault::Malformed, header("x-aimock-chaos-malformed").or(own.malformed).or(server.malformed)),
+            (Fault::Disconnect, header("x-aimock-chaos-disconnect").or(own.disconnect).or(server.disconnect)),
         ];
-        rates.into_iter().find(|(_, rate)| *rate > 0.0 && self.app.chaos_draw() < *rate).map(|(fault, _)| fault)
+        let rates = rates.map(|(fault, rate)| (fault, rate.unwrap_or(0.0)));
+        if rates.iter().all(|(_, rate)| *rate == 0.0) {
+            return None;
+        }
+        let mut draw = self.app.chaos_draws(asked.identity.get().volatile, test);
+        rates.into_iter().find(|(_, rate)| draw() < *rate).map(|(fault, _)| fault)
     }
 
-    fn fault(self, fault: Fault, outcome: Outcome) -> Result<Response<Body>, Broken> {
+    /// Answers with a fault in place of what was decided.
+    fn fault(self, fault: Fault, instead_of: Decision, hit: Option<&Hit>) -> Result<Response<Body>, Broken> {
+        let table = self.app.table.borrow();
+        let (source, fixture) = match (instead_of, hit) {
+            (Decision::Relay, _) => (Source::Proxy, None),
+            (_, Some(hit)) => (Source::Fixture, Some((table.rows()[hit.row].origin.clone(), hit.how))),
+            (_, None) => (Source::Miss, None),
+        };
+        drop(table);
+        let outcome = Outcome { source, fixture, explanation: None, chaos: Some(fault.word()) };
         let response = match fault {
             Fault::Drop => {
                 let error = ErrorAnswer {
@@ -522,8 +543,12 @@ impl<'a> Exchange<'a> {
         let method = Method::from_bytes(self.head.method.as_bytes()).unwrap_or(Method::POST);
         let mut outgoing = Outgoing { method, target, headers, body: self.body.clone() };
         self.sign(base, &mut outgoing);
+        let sent = Instant::now();
         let answer = match app.client.send(base, outgoing).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                app.metrics.borrow_mut().upstream(self.matched.provider.name, sent.elapsed());
+                answer
+            }
             Err(e) => {
                 drop(turn);
                 return self.unreachable(&e);

@@ -74,6 +74,11 @@ impl From<&HeaderMap> for Headers {
 }
 
 impl Headers {
+    /// The first header of this name, which is lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| &**value)
+    }
+
     /// As JSON, the values of a repeated header joined, those that carry credentials replaced.
     fn to_json(&self, redactor: &Redactor) -> Value {
         let mut safe = Map::new();

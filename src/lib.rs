@@ -42,6 +42,7 @@ pub mod frame;
 pub mod health;
 pub mod journal;
 pub mod log;
+pub mod metrics;
 pub mod mock;
 pub mod provider;
 pub mod record;

@@ -98,7 +98,7 @@ impl Recording {
     /// Begins it.
     ///
     /// # Errors
-    /// [`Error::Value`]: an unknown provider or a URL that is none.
+    /// [`Error::Value`]: an unknown provider or a URL that is none. [`Error::Usage`]: no provider at all.
     pub(crate) fn begin(self, app: &App) -> Result<(), Error> {
         let mut upstreams = Vec::new();
         for (name, url) in self.providers {
@@ -108,6 +108,9 @@ impl Recording {
             upstreams.push((provider, BaseUrl::parse(&url).map_err(value)?));
         }
         let mut recording = app.recording.borrow_mut();
+        if upstreams.is_empty() && recording.upstreams.is_empty() {
+            return Err(Error::Usage("recording needs to know whom to ask: give a provider and its URL".into()));
+        }
         recording.record = !self.proxy_only;
         recording.proxy_only = self.proxy_only;
         for (provider, url) in upstreams {
@@ -251,10 +254,10 @@ impl Mock {
 
     /// What happened so far, as `--report` writes it.
     pub fn report(&self) -> Value {
-        self.ask(|app| app.counts.borrow().report(&app.table.borrow()))
+        self.ask(|app| app.report())
     }
 
-    /// Takes out all fixtures, and forgets the journal, the counts and the errors that were ordered.
+    /// Takes out all fixtures, and forgets the journal, the counts, and the errors and faults that were ordered.
     pub fn reset(&self) {
         self.ask(|app| app.reset());
     }
@@ -262,7 +265,7 @@ impl Mock {
     /// Begins to record misses.
     ///
     /// # Errors
-    /// [`Error::Value`]: an unknown provider or a URL that is none.
+    /// [`Error::Value`]: an unknown provider or a URL that is none. [`Error::Usage`]: no provider at all.
     pub fn enable_recording(&self, recording: Recording) -> Result<(), Error> {
         self.ask(move |app| recording.begin(app))
     }

@@ -326,8 +326,7 @@ async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> Opt
         Ok(Err(e)) => e.to_string(),
         Err(e) => format!("cannot write the recording: {e}"),
     };
-    app.log.error(&failure);
-    app.counts.borrow_mut().record_errors += 1;
+    app.record_failed(&failure);
     Some(failure)
 }
 

@@ -1,11 +1,13 @@
 //! How often what happened, for the report at the end and for `/metrics`.
 
-use crate::fixture::table::{FixtureTable, How};
+use crate::fixture::Origin;
+use crate::fixture::table::{FixtureTable, How, Row};
 use crate::journal::{Entry, Source};
 use serde_json::{Value, json};
+use std::fmt;
 
-/// Most misses that a report tells one by one; all are counted.
-const MAX_TOLD_MISSES: usize = 100;
+/// Most misses, and most drifted fixtures, that a report tells one by one; all are counted.
+const MAX_TOLD: usize = 100;
 
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
@@ -23,44 +25,94 @@ pub struct Counts {
     /// Recordings that could not be written.
     pub record_errors: u64,
     /// The first misses, each with its explanation.
-    told: Vec<Value>,
+    unmatched: Vec<Unmatched>,
+    /// Fixtures that answered another request than the one they were recorded from, with what first differed.
+    drifts: Vec<(Origin, String)>,
+}
+
+/// A request that nothing answered.
+#[derive(Clone, Debug)]
+pub struct Unmatched {
+    method: String,
+    path: String,
+    test_id: Option<String>,
+    status: u16,
+    explanation: String,
+}
+
+/// `POST /v1/chat/completions → 404: the nearest fixture is …`
+impl fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} → {}", self.method, self.path, self.status)?;
+        if let Some(test) = &self.test_id {
+            write!(f, " (test {test})")?;
+        }
+        if self.explanation.is_empty() { Ok(()) } else { write!(f, ": {}", self.explanation) }
+    }
 }
 
 impl Counts {
     /// Counts a request.
     pub fn note(&mut self, entry: &Entry) {
-        match entry.answered.source {
+        let answered = &entry.answered;
+        match answered.source {
             Source::Fixture => {
                 self.hits += 1;
-                if matches!(&entry.answered.fixture, Some((_, How::Drift))) {
+                if let Some((origin, How::Drift)) = &answered.fixture {
                     self.drifted += 1;
+                    if self.drifts.len() < MAX_TOLD && !self.drifts.iter().any(|(told, _)| told == origin) {
+                        self.drifts.push((origin.clone(), answered.explanation.clone().unwrap_or_default()));
+                    }
                 }
             }
             Source::Proxy => self.relayed += 1,
             Source::Miss => {
                 self.misses += 1;
-                if self.told.len() < MAX_TOLD_MISSES {
-                    self.told.push(json!({
-                        "method": entry.method,
-                        "path": entry.path_alone(),
-                        "status": entry.answered.status,
-                        "explanation": entry.answered.explanation,
-                    }));
+                if self.unmatched.len() < MAX_TOLD {
+                    self.unmatched.push(Unmatched {
+                        method: entry.method.clone(),
+                        path: entry.path_alone().to_owned(),
+                        test_id: entry.test_id.clone(),
+                        status: answered.status,
+                        explanation: answered.explanation.clone().unwrap_or_default(),
+                    });
                 }
             }
         }
     }
 
-    /// The report as JSON.
+    /// The first misses.
+    pub fn unmatched(&self) -> &[Unmatched] {
+        &self.unmatched
+    }
+
+    /// What drifted, a message a fixture.
+    pub fn drifts(&self) -> impl Iterator<Item = &str> {
+        self.drifts.iter().map(|(_, message)| message.as_str())
+    }
+
+    /// The report as JSON: counts, `unmatched` requests with why, `drifts`, and which `fixtures` of files answered how
+    /// often and which are `unused`.
     pub fn report(&self, table: &FixtureTable) -> Value {
-        let unused: Vec<Value> = table
-            .rows()
-            .iter()
-            .filter(|row| row.hits.get() == 0 && row.origin.path.is_some())
-            .map(
-                |row| json!({"file": &*row.origin.name, "index": row.origin.index, "recorded": row.fixture.recorded()}),
-            )
-            .collect();
+        let place = |origin: &Origin| json!({"file": &*origin.name, "index": origin.index});
+        let with = |origin: &Origin, key: &str, value: Value| {
+            let mut told = place(origin);
+            told[key] = value;
+            told
+        };
+        let unmatched = self.unmatched.iter().map(|u| {
+            json!({
+                "method": u.method,
+                "path": u.path,
+                "testId": u.test_id,
+                "status": u.status,
+                "explanation": u.explanation,
+            })
+        });
+        let drifts = self.drifts.iter().map(|(origin, message)| with(origin, "explanation", message.as_str().into()));
+        let used = table.rows().iter().filter(|row| row.hits.get() > 0);
+        let used = used.map(|row| with(&row.origin, "hits", row.hits.get().into()));
+        let unused = unused(table).map(|row| with(&row.origin, "recorded", row.fixture.recorded().into()));
         json!({
             "hits": self.hits,
             "drifted": self.drifted,
@@ -68,8 +120,15 @@ impl Counts {
             "misses": self.misses,
             "recorded": self.recorded,
             "recordErrors": self.record_errors,
-            "unmatched": self.told,
-            "unused": unused,
+            "unmatched": unmatched.collect::<Value>(),
+            "drifts": drifts.collect::<Value>(),
+            "fixtures": used.collect::<Value>(),
+            "unused": unused.collect::<Value>(),
         })
     }
+}
+
+/// Fixtures of files that answered nothing. What was recorded just now answered through its upstream.
+pub fn unused(table: &FixtureTable) -> impl Iterator<Item = &Row> {
+    table.rows().iter().filter(|row| row.hits.get() == 0 && row.origin.path.is_some() && !row.fresh)
 }

@@ -174,7 +174,7 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
 
 /// Says what happened, and writes the report; the exit code.
 fn finish(app: &App) -> Result<u8, Error> {
-    let report = app.counts.borrow().report(&app.table.borrow());
+    let report = app.report();
     if let Some(path) = &app.config.report {
         let text = format!("{report:#}\n");
         crate::fixture::file::save_atomic(path, text.as_bytes()).map_err(|source| Error::Io {
