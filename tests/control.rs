@@ -9,7 +9,7 @@ use http::{Answer, ask, chat, chat_body, get, post};
 use serde_json::{Value, json};
 
 fn mock() -> Mock {
-    let mock = Mock::builder().start().unwrap();
+    let mock = Mock::builder().start().expect("a server that starts");
     mock.on_message("hello", Reply::text("Hi there!"));
     mock
 }
