@@ -2,8 +2,10 @@
 
 use crate::config::{Chaos, Config, Upstreams};
 use crate::error::Error;
-use crate::fixture::table::FixtureTable;
-use crate::fixture::{ChaosRates, Fixture, Origin, file};
+use crate::fixture::file::Problem;
+use crate::fixture::table::{FileFixtures, FixtureTable};
+use crate::fixture::watch::{Changes, Snapshot};
+use crate::fixture::{ChaosRates, Fixture, Origin};
 use crate::journal::{Entry, Journal, Source};
 use crate::log::Logger;
 use crate::metrics::{Gauges, Metrics};
@@ -16,7 +18,7 @@ use crate::upstream::{AwsKeys, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -61,6 +63,10 @@ pub struct App {
     pub chaos: RefCell<HashMap<String, ChaosRates>>,
     /// How far the server is.
     pub stage: Cell<Stage>,
+    /// Tells that the fixtures are loaded.
+    pub loaded: Notify,
+    /// Files that were recorded to since the last look at the folders, under `--watch`.
+    pub registered: RefCell<HashSet<PathBuf>>,
     /// Requests that are being answered.
     pub active: Cell<usize>,
     seed: Cell<u64>,
@@ -193,6 +199,8 @@ impl App {
             errors: RefCell::default(),
             chaos: RefCell::default(),
             stage: Cell::new(Stage::Loading),
+            loaded: Notify::new(),
+            registered: RefCell::default(),
             active: Cell::new(0),
             seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             chaos_seed: config.chaos.seed.unwrap_or(started),
@@ -202,25 +210,52 @@ impl App {
         })
     }
 
-    /// Loads the fixtures that the configuration names. Broken files are logged; the rest is loaded.
+    /// Loads the fixtures that the configuration names, from when on requests are answered. Broken files are logged; the
+    /// rest is loaded. Returns how the files stood.
     ///
     /// # Errors
     /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`.
-    pub fn load(&self) -> Result<(), Error> {
-        let loaded = file::load(&self.config.fixtures);
-        let errors: Vec<String> = loaded.problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
+    pub async fn load(&self) -> Result<Snapshot, Error> {
+        let mut snapshot = Snapshot::default();
+        let paths = self.config.fixtures.clone();
+        let changes;
+        if paths.is_empty() {
+            changes = Changes::default();
+        } else {
+            let look = move || {
+                let changes = snapshot.look(&paths);
+                (snapshot, changes)
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            (snapshot, changes) =
+                looked.map_err(|e| Error::System { what: "thread", source: std::io::Error::other(e) })?;
+        }
+        let problems = || changes.problems.iter().chain(changes.read.iter().flat_map(|(_, parsed)| &parsed.problems));
+        let errors: Vec<String> = problems().filter(|p| p.is_error()).map(ToString::to_string).collect();
         if !errors.is_empty() && (self.config.validate_on_load || self.config.strict) {
             return Err(Error::Fixtures(errors));
         }
-        for problem in &loaded.problems {
-            if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
-        }
+        problems().for_each(|problem| self.log_problem(problem));
+        let files: Vec<FileFixtures> =
+            changes.read.into_iter().map(|(file, parsed)| FileFixtures::new(file, parsed)).collect();
         let mut table = self.table.borrow_mut();
-        for (fixture, origin) in loaded.fixtures {
-            table.push(fixture, origin);
-        }
+        table.reload(files, &[], &changes.files);
         self.log.info(format_args!("{} fixtures loaded", table.rows().len()));
-        Ok(())
+        self.stage.set(Stage::Ready);
+        self.loaded.notify_waiters();
+        Ok(snapshot)
+    }
+
+    /// Waits until the fixtures are loaded.
+    pub async fn until_loaded(&self) {
+        while self.stage.get() == Stage::Loading {
+            self.loaded.notified().await;
+        }
+    }
+
+    /// Tells of a problem in a file of fixtures.
+    pub fn log_problem(&self, problem: &Problem) {
+        if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
     }
 
     /// Puts a recording that is on disk into the table.
@@ -229,6 +264,9 @@ impl App {
         self.log.info(format_args!("recorded {}", saved.path.display()));
         self.counts.borrow_mut().recorded += 1;
         self.metrics.borrow_mut().recorded += 1;
+        if self.config.watch {
+            self.registered.borrow_mut().insert(saved.path.clone());
+        }
         for (index, fixture) in saved.fixtures {
             let origin: Origin = origin_of(&saved.path, &root, index);
             self.table.borrow_mut().upsert(fixture, origin);

@@ -95,6 +95,7 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
         };
         return Ok(with_cors(answer));
     }
+    app.until_loaded().await;
     let exchange = Exchange::new(&app, &head, body.clone().unwrap_or_default(), started);
     let answer = match body {
         Some(_) => exchange.run().await,

@@ -32,6 +32,7 @@ pub mod body;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod convert;

@@ -31,7 +31,6 @@ fn run() -> Result<u8, Error> {
 
 fn serve(args: ServeArgs) -> Result<u8, Error> {
     let logger = Logger::stderr(args.config.log_level);
-    args.warnings.iter().for_each(|warning| logger.warn(warning));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::fixture::{Fixture, Match};
+use crate::fixture::{Fixture, Match, watch};
 use crate::log::Logger;
 use crate::provider;
 use crate::reply::{Answer, ErrorAnswer};
@@ -185,7 +185,10 @@ fn serve(builder: Builder, mut todo: UnboundedReceiver<Task>, started: impl FnOn
         let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
         let app = Rc::new(App::new(builder.config, builder.log, &Environment::from_env(), keys)?);
         let (listener, address) = server::bind(&app.config).await?;
-        app.load()?;
+        let snapshot = app.load().await?;
+        if app.config.watch {
+            tokio::task::spawn_local(watch::run(app.clone(), snapshot));
+        }
         started(address);
         let tasks = async {
             while let Some(task) = todo.recv().await {

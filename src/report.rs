@@ -3,11 +3,15 @@
 use crate::fixture::Origin;
 use crate::fixture::table::{FixtureTable, How, Row};
 use crate::journal::{Entry, Source};
+use crate::log::Logger;
 use serde_json::{Value, json};
 use std::fmt;
 
 /// Most misses, and most drifted fixtures, that a report tells one by one; all are counted.
 const MAX_TOLD: usize = 100;
+
+/// Most misses, drifted fixtures and unused fixtures that a summary shows.
+const MAX_SHOWN: usize = 20;
 
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,18 @@ pub struct Counts {
     unmatched: Vec<Unmatched>,
     /// Fixtures that answered another request than the one they were recorded from, with what first differed.
     drifts: Vec<(Origin, String)>,
+}
+
+/// `3 requests answered by fixtures, 1 by an upstream; …`
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests answered by fixtures ({} drifted), ", self.hits, self.drifted)?;
+        write!(f, "{} relayed, {} recorded, {} unmatched", self.relayed, self.recorded, self.misses)?;
+        match self.record_errors {
+            0 => Ok(()),
+            n => write!(f, "; {n} recordings could not be written"),
+        }
+    }
 }
 
 /// A request that nothing answered.
@@ -81,14 +97,26 @@ impl Counts {
         }
     }
 
-    /// The first misses.
-    pub fn unmatched(&self) -> &[Unmatched] {
-        &self.unmatched
-    }
-
-    /// What drifted, a message a fixture.
-    pub fn drifts(&self) -> impl Iterator<Item = &str> {
-        self.drifts.iter().map(|(_, message)| message.as_str())
+    /// Tells people what happened: the counts, every miss, every fixture that drifted, and those that are unused.
+    pub fn summarize(&self, table: &FixtureTable, log: &Logger) {
+        log.info(self);
+        let more = |n: u64, told: usize| n.saturating_sub(told as u64);
+        for miss in self.unmatched.iter().take(MAX_SHOWN) {
+            log.warn(format_args!("unmatched: {miss}"));
+        }
+        if more(self.misses, MAX_SHOWN) > 0 {
+            log.warn(format_args!("unmatched: {} more", more(self.misses, MAX_SHOWN)));
+        }
+        for (_, message) in self.drifts.iter().take(MAX_SHOWN) {
+            log.warn(message);
+        }
+        let unused: Vec<String> = unused(table).map(|row| row.origin.to_string()).collect();
+        if !unused.is_empty() {
+            let shown = unused[..unused.len().min(MAX_SHOWN)].join(", ");
+            let more = more(unused.len() as u64, MAX_SHOWN);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            log.info(format_args!("{} fixtures were not used: {shown}{more}", unused.len()));
+        }
     }
 
     /// The report as JSON: counts, `unmatched` requests with why, `drifts`, and which `fixtures` of files answered how

@@ -2,9 +2,11 @@
 
 use crate::app::{App, Going, Stage, Underway};
 use crate::cli::ServeArgs;
+use crate::command;
 use crate::config::Config;
 use crate::error::Error;
 use crate::exchange;
+use crate::fixture;
 use crate::log::Logger;
 use crate::upstream::{Environment, Keys};
 use hyper::Version;
@@ -12,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -41,18 +44,43 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// What keeps the server from starting.
 pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
+    let ServeArgs { config, exit_on_stdin_close, command, warnings } = args;
+    warnings.iter().for_each(|warning| log.warn(warning));
     let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
     let environment = Environment::from_env();
-    let app = Rc::new(App::new(args.config, log, &environment, keys)?);
+    let app = Rc::new(App::new(config, log, &environment, keys)?);
     if environment.ssl_cert_file.is_some() && app.config.upstreams.iter().any(|(_, url)| url.tls) {
         app.client.load_roots().map_err(|e| Error::Usage(e.to_string()))?;
     }
     let (listener, address) = bind(&app.config).await?;
-    let mut stop = Stop::new(args.exit_on_stdin_close)?;
-    app.load()?;
-    announce(address);
-    serve(&app, listener, stop.wait(), DRAIN_LIMIT).await;
-    finish(&app)
+    let mut stop = Stop::new(exit_on_stdin_close)?;
+    let until = async {
+        if command.is_empty() {
+            stop.wait().await;
+            return Ok(0);
+        }
+        tokio::select! {
+            () = app.until_loaded() => command::run(&command, address).await,
+            () = stop.wait() => Ok(1), // the command did not go well: it did not run
+        }
+    };
+    let mut served = pin!(serve(&app, listener, until, DRAIN_LIMIT));
+    tokio::select! {
+        ended = &mut served => return finish(&app, ended?, &command),
+        snapshot = app.load() => {
+            let snapshot = snapshot?;
+            if app.config.watch {
+                tokio::task::spawn_local(fixture::watch::run(app.clone(), snapshot));
+            }
+        }
+    }
+    if command.is_empty() {
+        announce(address);
+    } else {
+        app.log.info(format_args!("listening on http://{address}"));
+    }
+    let code = served.await?;
+    finish(&app, code, &command)
 }
 
 /// Listens on the configured address; port 0 takes a free one.
@@ -104,16 +132,15 @@ async fn closed_stdin() {
     while stdin.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
 }
 
-/// Accepts connections until `stop` is ready, then finishes what is in flight, for `drain_limit` at most.
-pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = ()>, drain_limit: Duration) {
-    app.stage.set(Stage::Ready);
+/// Accepts connections until `stop` is ready, then finishes what is in flight, for `drain_limit` at most. What `stop` gave.
+pub async fn serve<T>(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = T>, drain_limit: Duration) -> T {
     let (draining, drain) = watch::channel(false);
     let open = Rc::new(Underway::default());
     let mut stop = pin!(stop);
-    loop {
+    let stopped = loop {
         tokio::select! {
             biased;
-            () = &mut stop => break,
+            stopped = &mut stop => break stopped,
             accepted = accept(&listener, &open) => match accepted {
                 Ok(stream) => {
                     tokio::task::spawn_local(connection(app.clone(), stream, drain.clone(), open.begin()));
@@ -124,7 +151,7 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
                 }
             },
         }
-    }
+    };
     drop(listener);
     app.stage.set(Stage::Draining);
     // There may be no connection to tell.
@@ -139,6 +166,7 @@ pub async fn serve(app: &Rc<App>, listener: TcpListener, stop: impl Future<Outpu
             "still busy after {drain_limit:?}, and cut: {connections} connections, {recordings} recordings"
         ));
     }
+    stopped
 }
 
 async fn accept(listener: &TcpListener, open: &Underway) -> io::Result<TcpStream> {
@@ -172,11 +200,11 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
     }
 }
 
-/// Says what happened, and writes the report; the exit code.
-fn finish(app: &App) -> Result<u8, Error> {
-    let report = app.report();
+/// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
+/// was not answered.
+fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     if let Some(path) = &app.config.report {
-        let text = format!("{report:#}\n");
+        let text = format!("{:#}\n", app.report());
         crate::fixture::file::save_atomic(path, text.as_bytes()).map_err(|source| Error::Io {
             verb: "write",
             path: path.clone(),
@@ -184,12 +212,10 @@ fn finish(app: &App) -> Result<u8, Error> {
         })?;
     }
     let counts = app.counts.borrow();
-    app.log.info(format_args!(
-        "{} answered by fixtures, {} relayed, {} recorded, {} unmatched",
-        counts.hits, counts.relayed, counts.recorded, counts.misses
-    ));
-    if counts.record_errors > 0 {
-        app.log.error(format_args!("{} recordings could not be written", counts.record_errors));
+    if command.is_empty() {
+        app.log.info(&*counts);
+        return Ok(code);
     }
-    Ok(0)
+    counts.summarize(&app.table.borrow(), &app.log);
+    Ok(if code == 0 && counts.misses > 0 { 1 } else { code })
 }
