@@ -30,7 +30,7 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {:?}", self.text()))
+        serde_json::from_slice(&self.body).expect("a body in JSON")
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
