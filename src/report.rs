@@ -115,7 +115,7 @@ impl Counts {
             let shown = unused[..unused.len().min(MAX_SHOWN)].join(", ");
             let more = more(unused.len() as u64, MAX_SHOWN);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            log.info(format_args!("{} fixtures were not used: {shown}{more}", unused.len()));
+            log.info(format_args!("{} unused: {shown}{more}", unused.len()));
         }
     }
 

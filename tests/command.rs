@@ -1,0 +1,226 @@
+//! `aimock [OPTIONS] -- COMMAND`.
+
+#[path = "common/http.rs"]
+mod http;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A folder for one test, gone at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("command-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        let fixtures = json!({"fixtures": [
+            {"match": {"userMessage": "hello"}, "response": {"content": "Hi there!"}},
+            {"match": {"userMessage": "unasked"}, "response": {"content": "x"}},
+        ]});
+        fs::write(path.join("rules.json"), fixtures.to_string()).expect("a file");
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program with fixtures and a command; nothing that this process's environment says of SDKs is passed on.
+fn aimock(folder: &Path, options: &[&str], command: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_aimock"));
+    program.arg("-f").arg(folder).args(options).arg("--").args(command).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        let ends = ["_API_KEY", "_BASE_URL", "_PROXY"];
+        if text.starts_with("AIMOCK_") || text.starts_with("AWS_") || ends.iter().any(|end| text.ends_with(end)) {
+            program.env_remove(name);
+        }
+    }
+    program
+}
+
+fn run(program: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = program.output().expect("a program that starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("no signal ended it"), text(stdout), text(stderr))
+}
+
+/// This test binary, run as a command: asks what `ASK` says, at the base URL that OpenAI's SDK reads.
+#[test]
+#[ignore = "run by other tests as their command"]
+fn client() {
+    let Ok(questions) = std::env::var("ASK") else { return };
+    let url = std::env::var("OPENAI_BASE_URL").expect("a base URL");
+    let address: SocketAddr = url.trim_start_matches("http://").trim_end_matches("/v1").parse().expect("an address");
+    for question in questions.split(',') {
+        http::chat(address, question);
+    }
+}
+
+/// The command line that runs [`client`].
+fn client_command() -> Vec<String> {
+    let program = std::env::current_exe().expect("this binary's path").to_string_lossy().into_owned();
+    [&program, "--ignored", "--exact", "client", "--quiet"].map(str::to_owned).to_vec()
+}
+
+fn run_client(folder: &Path, options: &[&str], ask: &str) -> (i32, String) {
+    let command = client_command();
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let (code, _, stderr) = run(aimock(folder, options, &command).env("ASK", ask));
+    (code, stderr)
+}
+
+#[test]
+fn the_commands_exit_code_is_returned() {
+    let folder = Folder::new();
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+        assert_eq!(run(&mut aimock(&folder.0, &[], &["sh", "-c", script])).0, code, "{script}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_started() {
+    let folder = Folder::new();
+    let (code, _, stderr) = run(&mut aimock(&folder.0, &[], &["/no/such/program"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("aimock: error: cannot run '/no/such/program'"), "{stderr}");
+}
+
+#[test]
+fn the_output_is_the_commands_own_and_stdin_is_passed_on() {
+    let folder = Folder::new();
+    let mut program = aimock(&folder.0, &[], &["sh", "-c", "cat; echo problem >&2"]);
+    let input = fs::File::open(folder.0.join("rules.json")).unwrap();
+    let (code, stdout, stderr) = run(program.stdin(input));
+    assert_eq!(code, 0);
+    assert_eq!(stdout, fs::read_to_string(folder.0.join("rules.json")).unwrap());
+    assert!(stderr.contains("\nproblem\n"), "{stderr}");
+}
+
+#[test]
+fn sdks_are_pointed_here() {
+    let folder = Folder::new();
+    let script = "echo $AIMOCK_URL; echo $OPENAI_BASE_URL; echo $OPENAI_API_KEY; echo $ANTHROPIC_BASE_URL; \
+                  echo $ANTHROPIC_API_KEY; echo $OLLAMA_HOST; echo $AWS_REGION";
+    let mut program = aimock(&folder.0, &["--host", "0.0.0.0"], &["sh", "-c", script]);
+    program.env("OPENAI_API_KEY", "sk-mine").env("OPENAI_BASE_URL", "https://api.openai.com/v1");
+    let (code, stdout, _) = run(&mut program);
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = stdout.lines().collect();
+    let url = lines[0];
+    assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":4010"), "a free port of this machine: {url}");
+    let base = format!("{url}/v1");
+    assert_eq!(lines[1..], [&base, "sk-mine", url, "sk-aimock-placeholder", url, "us-east-1"]);
+}
+
+#[test]
+fn a_port_that_is_given_is_the_one() {
+    let folder = Folder::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port().to_string();
+    let (code, stdout, stderr) = run(&mut aimock(&folder.0, &["--port", &taken], &["sh", "-c", "echo ran"]));
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert!(stderr.contains(&taken), "{stderr}");
+}
+
+#[test]
+fn all_requests_matched() {
+    let folder = Folder::new();
+    let (code, stderr) = run_client(&folder.0, &[], "hello,hello");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.contains("2 requests answered by fixtures (0 drifted), 0 relayed, 0 recorded, 0 unmatched"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("1 unused: rules.json#1"), "{stderr}");
+}
+
+#[test]
+fn an_unmatched_request_fails_a_command_that_went_well() {
+    let folder = Folder::new();
+    let report = folder.0.join("out/report.json");
+    let (code, stderr) = run_client(&folder.0, &["--report", report.to_str().unwrap()], "hello,unknown");
+    assert_eq!(code, 1, "{stderr}");
+    let miss = "unmatched: POST /v1/chat/completions → 404: the nearest fixture is rules.json#0: userMessage wants \
+                \"hello\", the request has \"unknown\"";
+    assert!(stderr.contains(miss), "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!((&report["hits"], &report["misses"]), (&json!(1), &json!(1)));
+    assert_eq!(report["fixtures"], json!([{"file": "rules.json", "index": 0, "hits": 1}]));
+    assert_eq!(report["unused"], json!([{"file": "rules.json", "index": 1, "recorded": false}]));
+    assert_eq!(report["unmatched"][0]["status"], 404);
+}
+
+#[test]
+fn a_command_that_failed_keeps_its_code() {
+    let folder = Folder::new();
+    let script = "\"$@\"; exit 9";
+    let mut command = vec!["sh", "-c", script, "sh"];
+    let client = client_command();
+    command.extend(client.iter().map(String::as_str));
+    let (code, _, stderr) = run(aimock(&folder.0, &[], &command).env("ASK", "unknown"));
+    assert_eq!(code, 9, "{stderr}");
+    assert!(stderr.contains("1 unmatched"), "{stderr}");
+}
+
+#[test]
+fn what_is_recorded_is_used() {
+    let folder = Folder::new();
+    let upstream = aimock::Mock::builder().start().unwrap();
+    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let report = folder.0.join("report.json");
+    let options = ["--record", "--provider-openai", &upstream.url(), "--report", report.to_str().unwrap()];
+    let (code, stderr) = run_client(&folder.0, &options, "new question");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("1 relayed, 1 recorded, 0 unmatched"), "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let unused: Vec<&Value> = report["unused"].as_array().unwrap().iter().map(|u| &u["file"]).collect();
+    assert_eq!(unused, ["rules.json", "rules.json"], "the recording is not among them");
+}
+
+/// Starts a command that says `ready` and waits for signals, sends one, and waits for the end.
+fn signalled(options: &[&str], script: &str, signal: &str) -> (i32, String, Folder) {
+    let folder = Folder::new();
+    let mut program = aimock(&folder.0, options, &["sh", "-c", script]);
+    let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program that starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().expect("kill");
+    assert!(kill.success());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("UTF-8");
+    let code = child.wait().expect("it ends").code().expect("no signal ended it");
+    (code, rest, folder)
+}
+
+#[test]
+fn signals_are_passed_on() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let script = format!("trap 'echo caught; exit 5' {signal}; echo ready; while :; do sleep 0.02; done");
+        let (code, stdout, _) = signalled(&[], &script, signal);
+        assert_eq!((code, stdout.as_str()), (5, "caught\n"), "{signal}");
+    }
+}
+
+#[test]
+fn a_signal_that_the_command_does_not_catch_ends_it_and_the_report_is_written() {
+    let report = Folder::new();
+    let path = report.0.join("report.json");
+    let script = "echo ready; while :; do sleep 0.02; done";
+    let (code, _, _) = signalled(&["--report", path.to_str().unwrap()], script, "TERM");
+    assert_eq!(code, 143);
+    let report: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(report["hits"], 0);
+}
