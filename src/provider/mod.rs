@@ -254,7 +254,8 @@ pub trait Collapse {
 }
 
 /// A place in a request's body that holds a tool-call id: the member `key` of an object that also has the member
-/// `beside` (any object, where that is empty).
+/// `beside` (any object, where that is empty). What `beside` holds is taken for what a model or a tool wrote: ids in it
+/// are its own.
 #[derive(Clone, Copy, Debug)]
 pub struct CallId {
     /// The member that holds the id.
@@ -336,8 +337,12 @@ pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<
     serde_json::Deserializer::from_slice(data).into_iter().map(move |value| value.map_err(|e| unreadable(&e, data)))
 }
 
+/// Longest quotation of a frame that cannot be read, in characters. It is cut to a line where it is shown: what was
+/// redacted before is not cut into something unknown.
+const MAX_QUOTED_CHARS: usize = 4096;
+
 fn unreadable(e: &serde_json::Error, data: &[u8]) -> Fault {
-    let seen: String = String::from_utf8_lossy(data).chars().take(80).collect();
+    let seen: String = String::from_utf8_lossy(data).chars().take(MAX_QUOTED_CHARS).collect();
     Fault::Unreadable(format!("{e} in `{seen}`"))
 }
 

@@ -84,8 +84,12 @@ pub(super) static USAGE: UsageShape = UsageShape {
 };
 
 /// Where the tool-call ids stand in a request.
-pub(super) static CALL_IDS: &[CallId] =
-    &[CallId { key: "tool_use_id", beside: "" }, CallId { key: "id", beside: "input" }];
+pub(super) static CALL_IDS: &[CallId] = &[
+    CallId { key: "id", beside: "input" },
+    CallId { key: "tool_use_id", beside: "content" },
+    CallId { key: "tool_use_id", beside: "" }, // a result without content
+    CallId { key: "tool_id", beside: "type" }, // who called: `caller`
+];
 
 /// What a turn keeps on this wire.
 pub(super) const CARRIES: Carries = Carries { refusal: false, ..Carries::ALL };

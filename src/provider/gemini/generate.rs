@@ -77,7 +77,11 @@ impl Codec for Generate {
     }
 
     fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "id", beside: "args" }, CallId { key: "id", beside: "response" }]
+        &[
+            CallId { key: "id", beside: "args" },
+            CallId { key: "id", beside: "response" },
+            CallId { key: "id", beside: "name" }, // a call without arguments
+        ]
     }
 
     fn carries(&self) -> Carries {

@@ -47,6 +47,20 @@ const REASONING_TEXT: &str = "reasoning_text";
 #[derive(Debug)]
 pub struct Responses;
 
+/// Calls have a `call_id`; every item has an id of its own too, which says nothing beside what the item holds. The id of
+/// an `item_reference` stands alone: it is all that is said.
+static CALL_IDS: [CallId; 9] = [
+    CallId { key: "call_id", beside: "output" },
+    CallId { key: "call_id", beside: "" },
+    CallId { key: "approval_request_id", beside: "" },
+    CallId { key: "id", beside: "call_id" },
+    CallId { key: "id", beside: "content" },
+    CallId { key: "id", beside: "summary" },
+    CallId { key: "id", beside: "status" },
+    CallId { key: "id", beside: "arguments" },
+    CallId { key: "id", beside: "server_label" },
+];
+
 impl Codec for Responses {
     fn wire(&self) -> &'static str {
         "openai-responses"
@@ -80,7 +94,7 @@ impl Codec for Responses {
 
     /// Items that go back into the next request carry ids of their own beside the calls'.
     fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "call_id", beside: "" }, CallId { key: "id", beside: "type" }]
+        &CALL_IDS
     }
 
     fn carries(&self) -> Carries {

@@ -87,7 +87,7 @@ impl Codec for Converse {
     }
 
     fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "toolUseId", beside: "" }]
+        &[CallId { key: "toolUseId", beside: "input" }, CallId { key: "toolUseId", beside: "content" }]
     }
 
     fn carries(&self) -> Carries {

@@ -76,7 +76,7 @@ impl Codec for Chat {
     }
 
     fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }]
+        &[CallId { key: "tool_call_id", beside: "content" }, CallId { key: "id", beside: "function" }]
     }
 
     fn carries(&self) -> Carries {
