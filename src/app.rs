@@ -52,11 +52,11 @@ pub struct App {
     /// How often what happened, since the start.
     pub metrics: RefCell<Metrics>,
     /// Requests on their way to an upstream, that others like them wait for.
-    pub in_flight: RefCell<HashMap<(Hash, String), Rc<Notify>>>,
+    pub in_flight: RefCell<HashMap<RequestKey, Rc<Waiting>>>,
     /// Recordings under way; some have no client any more.
     pub recordings: Rc<Underway>,
-    /// How many answers to a request were recorded or are being recorded, under `--record-repeats`.
-    pub repeats: RefCell<HashMap<(Hash, String), u64>>,
+    /// The `sequenceIndex` of the next answer to a request, under `--record-repeats`.
+    pub repeats: RefCell<HashMap<RequestKey, u64>>,
     /// Errors that the next requests get, one each.
     pub errors: RefCell<VecDeque<ErrorAnswer>>,
     /// Faults that were ordered while the server runs, in place of the configuration's, by test id.
@@ -114,6 +114,18 @@ impl Drop for Going {
         self.0.count.set(self.0.count.get() - 1);
         self.0.ended.notify_one();
     }
+}
+
+/// A request's hash, and the test and context that it belongs to.
+pub type RequestKey = (Hash, String);
+
+/// What requests wait for that are like one on its way.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Told when that one has its answer, or has failed.
+    pub over: Notify,
+    /// Its answer was recorded.
+    pub recorded: Cell<bool>,
 }
 
 /// How far the server is.
@@ -182,8 +194,10 @@ impl App {
         };
         let patterns = config.redact.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
         let started = u64::try_from(crate::clock::unix_ms()).unwrap_or(0);
+        let redactor = Redactor::new(!config.no_redact, patterns);
         Ok(App {
-            redactor: Redactor::new(!config.no_redact, patterns),
+            log: log.redacting(redactor.clone()),
+            redactor,
             ignore: Ignore::new(&config.ignore),
             client,
             keys,
@@ -206,7 +220,6 @@ impl App {
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
             config,
-            log,
         })
     }
 
@@ -262,6 +275,12 @@ impl App {
     pub fn register(&self, saved: Saved) {
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
+        if saved.without_wire {
+            self.log.warn(format_args!(
+                "{}: the answer holds a secret, so it is kept in its readable form alone, not as it was on the wire",
+                saved.path.display()
+            ));
+        }
         self.counts.borrow_mut().recorded += 1;
         self.metrics.borrow_mut().recorded += 1;
         if self.config.watch {

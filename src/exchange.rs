@@ -1,9 +1,9 @@
 //! One request's whole story: route, decode, match, decide, and then replay, relay or miss.
 
-use crate::app::App;
+use crate::app::{App, Waiting};
 use crate::body::{Body, Broken};
 use crate::clock;
-use crate::config::OnStale;
+use crate::config::{OnDrift, OnStale};
 use crate::control;
 use crate::fixture::table::{Hit, How, Policy};
 use crate::fixture::{Asked, Origin};
@@ -11,11 +11,12 @@ use crate::frame::Framing;
 use crate::journal::{Answered, Entry, Source};
 use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
 use crate::record::{Choices, Plan};
+use crate::redact::Redactor;
 use crate::relay::{self, InFlight};
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
-use crate::request::Request;
-use crate::request::canonical::{Identity, Subject};
+use crate::request::canonical::{Hash, Identity, Subject};
+use crate::request::{Kind, Request};
 use crate::upstream::{BaseUrl, Outgoing, Signing, forward_headers, relay_headers, sign};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -198,7 +199,7 @@ struct Exchange<'a> {
     target: &'a str,
     body: Bytes,
     matched: Matched<'a>,
-    test_id: Option<&'a str>,
+    test_id: Option<String>,
     started: Instant,
 }
 
@@ -210,6 +211,7 @@ impl<'a> Exchange<'a> {
             None => (None, parts.uri.path()),
         };
         let query = parts.uri.query().unwrap_or("");
+        let in_path = test_id.and_then(|id| scope(provider::percent_decode(id).as_bytes(), &app.redactor));
         let head = Head { method: parts.method.as_str(), path, query, headers: &parts.headers };
         Exchange {
             app,
@@ -217,7 +219,7 @@ impl<'a> Exchange<'a> {
             target: parts.uri.path_and_query().map_or("/", |t| t.as_str()),
             body,
             matched: provider::route(&head),
-            test_id: head.header("x-test-id").filter(|id| !id.is_empty()).or(test_id),
+            test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
             started,
         }
     }
@@ -251,7 +253,7 @@ impl<'a> Exchange<'a> {
         }
         let error = ErrorAnswer {
             status: 400,
-            message: bad.message,
+            message: self.app.redactor.redact(&bad.message).into_owned(),
             code: Some(bad.code.into()),
             param: bad.param,
             ..ErrorAnswer::default()
@@ -285,7 +287,7 @@ impl<'a> Exchange<'a> {
 
     async fn answer(self, call: &Call<'_>, request: &Request<'_>) -> Result<Response<Body>, Broken> {
         let app = self.app;
-        let path = provider::match_path(&self.head, request.kind);
+        let path = provider::match_path(&self.head, request.kind, &app.redactor);
         let wire = provider::identity_wire(self.matched.codec, self.head.method, &path);
         let content_type = self.head.header("content-type").unwrap_or("");
         let subject = Subject {
@@ -294,20 +296,25 @@ impl<'a> Exchange<'a> {
             body: call.body,
             content_type,
             call_ids: self.matched.codec.call_ids(),
+            verbatim: self.matched.codec.kind() == Kind::Raw,
         };
         let identity = Identity::new(subject, &app.redactor, &app.ignore);
         let mut asked = Asked::new(request, &identity, self.head.method, &path);
-        asked.context = self.head.header("x-aimock-context").filter(|c| !c.is_empty());
-        asked.test_id = self.test_id;
+        let context = scope_header(&self.head, "x-aimock-context", &app.redactor);
+        let test_id = self.test_id.clone();
+        asked.context = context.as_deref();
+        asked.test_id = test_id.as_deref();
         let mode = self.mode();
         let strict = mode.header.unwrap_or(mode.strict);
         let policy = Policy {
-            recording: mode.upstream && mode.header != Some(true),
+            recording: mode.upstream && mode.header != Some(true) && app.recording.borrow().record,
             reuse_volatile: app.config.reuse_volatile,
             on_drift: app.config.drift(strict),
             strict,
         };
         let mut unharmed = false;
+        // One like it has just been recorded.
+        let mut fresh = false;
         loop {
             let found = app.table.borrow().find(&asked, &policy);
             if !std::mem::replace(&mut unharmed, true)
@@ -318,7 +325,7 @@ impl<'a> Exchange<'a> {
             let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
             let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
             let how = found.as_ref().ok().map(|hit| hit.how);
-            let mode = Mode { ask_anew: mode.ask_anew || refuse_stale, ..mode };
+            let mode = Mode { ask_anew: (mode.ask_anew && !fresh) || refuse_stale, ..mode };
             match (decide(mode, how), &found) {
                 (Decision::Replay, Ok(hit)) if !refuse_stale => return self.replay(call, request, &asked, hit),
                 (Decision::Relay, _) => {
@@ -328,7 +335,10 @@ impl<'a> Exchange<'a> {
                     }
                     let turn = match (!app.config.record_repeats).then(|| self.turn(&asked)) {
                         Some(Ok(turn)) => Some(turn),
-                        Some(Err(waiting)) if timeout(MAX_TURN_WAIT, waiting.notified()).await.is_ok() => continue,
+                        Some(Err(waiting)) if timeout(MAX_TURN_WAIT, waiting.over.notified()).await.is_ok() => {
+                            fresh = waiting.recorded.get();
+                            continue;
+                        }
                         // Every answer counts, or the other request's client reads too slowly: no turn is kept.
                         _ => None,
                     };
@@ -370,9 +380,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// This request's turn to go upstream, or what to wait for where one like it is on its way.
-    fn turn(&self, asked: &Asked<'_>) -> Result<InFlight, Rc<tokio::sync::Notify>> {
-        let test = format!("{}\n{}", asked.test_id.unwrap_or(""), asked.context.unwrap_or(""));
-        let key = (asked.identity.get().request, test);
+    fn turn(&self, asked: &Asked<'_>) -> Result<InFlight, Rc<Waiting>> {
+        let key = asked.key();
         let mut in_flight = self.app.in_flight.borrow_mut();
         if let Some(waiting) = in_flight.get(&key) {
             return Err(waiting.clone());
@@ -385,19 +394,16 @@ impl<'a> Exchange<'a> {
         let app = self.app;
         let recording = app.recording.borrow();
         let table = app.table.borrow();
-        let origin = anew.map(|hit| table.rows()[hit.row].origin.clone());
-        let sequence_index = app.config.record_repeats.then(|| {
-            let key = (asked.identity.get().request, asked.test_id.unwrap_or("").to_owned());
-            let mut repeats = app.repeats.borrow_mut();
-            let next = repeats.entry(key).or_insert_with(|| table.recordings(asked).len() as u64);
-            *next += 1;
-            *next - 1
-        });
+        let next_index = app.config.record_repeats.then(|| table.next_index(asked));
+        let anew = anew.filter(|_| next_index.is_none());
+        if let Some(hit) = anew {
+            table.count_hit(hit, asked); // it is used, and the next one of its sequence is next
+        }
         let choices = Choices {
             folder: &recording.folder,
             keep_model_date: app.config.record_full_model_version,
-            sequence_index,
-            instead: origin.as_ref().filter(|_| sequence_index.is_none()),
+            next_index,
+            instead: anew.map(|hit| (&table.rows()[hit.row].origin, &*table.rows()[hit.row].fixture)),
         };
         Plan::new(asked, self.matched.provider, self.wire_endpoint(asked.request.framing), &choices)
     }
@@ -413,7 +419,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<Response<Body>, Broken> {
         let app = self.app;
         let table = app.table.borrow();
-        table.count_hit(hit);
+        table.count_hit(hit, asked);
         let row = &table.rows()[hit.row];
         let explanation = self.warn_of(row, hit, asked, &table);
         let fixture = row.fixture.clone();
@@ -455,7 +461,7 @@ impl<'a> Exchange<'a> {
         let changed = table.drift(hit.row, asked);
         let what = if changed.is_empty() { "the request differs".to_owned() } else { changed.join(", ") };
         let message = format!("drift: {} was recorded from another request: {what}", row.origin);
-        let warns = self.app.config.drift(self.app.config.strict) == crate::config::OnDrift::Warn;
+        let warns = self.app.config.on_drift != Some(OnDrift::Ignore);
         if warns && !row.drift_logged.replace(true) {
             log.warn(&message);
         }
@@ -651,12 +657,12 @@ impl<'a> Exchange<'a> {
             id: 0,
             timestamp_ms: clock::unix_ms(),
             method: self.head.method.to_owned(),
-            path: self.target.to_owned(),
+            path: self.app.redactor.safe_target(self.target),
             headers: self.head.headers.into(),
             body: (&*self.body).into(),
             provider: self.matched.provider.name,
             endpoint: self.matched.codec.kind().word(),
-            test_id: self.test_id.map(str::to_owned),
+            test_id: self.test_id.clone(),
             strict: self.strict_header(),
             answered: Answered {
                 source: outcome.source,
@@ -668,6 +674,23 @@ impl<'a> Exchange<'a> {
             },
         };
         self.app.observe(entry);
+    }
+}
+
+/// The id of a test or context in a header; none where it is empty.
+fn scope_header(head: &Head<'_>, name: &str, redactor: &Redactor) -> Option<String> {
+    scope(head.headers.get(name)?.as_bytes(), redactor)
+}
+
+/// The id of a test or context, as it is matched and written: text without secrets. Where that is not how it came, a
+/// hash keeps it apart from others.
+fn scope(id: &[u8], redactor: &Redactor) -> Option<String> {
+    let text = String::from_utf8_lossy(id);
+    let safe = redactor.redact(&text);
+    match safe.as_bytes() {
+        [] => None,
+        same if same == id => Some(safe.into_owned()),
+        _ => Some(format!("{safe}~{}", Hash::of(id).short())),
     }
 }
 

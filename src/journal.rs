@@ -3,8 +3,7 @@
 
 use crate::fixture::Origin;
 use crate::fixture::table::How;
-use crate::provider::PROVIDERS;
-use crate::redact::{REDACTED, Redactor};
+use crate::redact::{REDACTED, Redactor, is_secret_header};
 use hyper::header::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
@@ -12,6 +11,9 @@ use std::time::Duration;
 
 /// Longest part of a request's body that is kept, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Longest word that is left out where a body was cut, in bytes.
+const MAX_CUT_BYTES: usize = 512;
 
 /// Who answered; the answer's `x-aimock-source` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +46,7 @@ pub struct Entry {
     pub timestamp_ms: i64,
     /// HTTP method.
     pub method: String,
-    /// Path and query as they came; secrets are redacted when they are read out.
+    /// Path and query without secrets.
     pub path: String,
     /// The request's headers; secrets are redacted when they are read out.
     pub headers: Headers,
@@ -113,7 +115,7 @@ impl KeptBody {
             return Value::Null;
         }
         if self.whole_bytes > self.start.len() {
-            let start = String::from_utf8_lossy(&self.start);
+            let start = String::from_utf8_lossy(self.without_last_word());
             return json!({
                 "__aimock_truncated": true,
                 "originalByteSize": self.whole_bytes,
@@ -128,8 +130,17 @@ impl KeptBody {
     }
 }
 
+impl KeptBody {
+    /// The start without its last word: a secret that was cut is no longer known for one.
+    fn without_last_word(&self) -> &[u8] {
+        let ends = |b: &u8| b.is_ascii_whitespace() || *b == b'"';
+        let word = self.start.iter().rev().take(MAX_CUT_BYTES).position(ends).unwrap_or(0);
+        &self.start[..self.start.len() - word]
+    }
+}
+
 impl Entry {
-    /// The path without its query, which may hold a key.
+    /// The path without its query.
     pub fn path_alone(&self) -> &str {
         self.path.split('?').next().unwrap_or("")
     }
@@ -161,7 +172,7 @@ impl Entry {
             "id": format!("req-{}", self.id),
             "timestamp": self.timestamp_ms,
             "method": self.method,
-            "path": safe_target(&self.path, redactor),
+            "path": redactor.safe_target(&self.path),
             "headers": self.headers.to_json(redactor),
             "body": self.body.to_json(redactor),
             "provider": self.provider,
@@ -187,21 +198,6 @@ pub struct Answered {
     pub duration: Duration,
     /// The injected fault.
     pub chaos: Option<&'static str>,
-}
-
-fn is_secret_header(name: &str) -> bool {
-    let common = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
-    common.contains(&name) || PROVIDERS.iter().any(|p| p.credential.header == name || p.secret_headers.contains(&name))
-}
-
-/// Path and query with the values of secret parameters replaced.
-fn safe_target(target: &str, redactor: &Redactor) -> String {
-    let Some((path, query)) = target.split_once('?') else { return redactor.redact(target).into_owned() };
-    let safe = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if PROVIDERS.iter().any(|p| p.secret_query.contains(&name)) => format!("{name}={REDACTED}"),
-        _ => pair.to_owned(),
-    });
-    redactor.redact(&format!("{path}?{}", safe.collect::<Vec<_>>().join("&"))).into_owned()
 }
 
 /// The newest entries, oldest first.

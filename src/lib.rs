@@ -56,6 +56,7 @@ pub mod request;
 pub mod server;
 pub mod sigv4;
 pub mod upstream;
+pub mod wire;
 
 pub use config::Config;
 pub use error::Error;

@@ -3,6 +3,8 @@
 //! A [`Logger`] is a value that is passed around; nothing here is global, so several servers in one process each have
 //! their own level and place.
 
+use crate::redact::Redactor;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -54,6 +56,7 @@ impl Level {
 pub struct Logger {
     level: Level,
     place: Place,
+    redactor: Option<Arc<Redactor>>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +72,7 @@ pub struct Lines(Arc<Mutex<VecDeque<String>>>);
 impl Logger {
     /// Writes to stderr. Where stderr is closed or full, lines are lost and nothing else happens.
     pub fn stderr(level: Level) -> Self {
-        Logger { level, place: Place::Stderr }
+        Logger { level, place: Place::Stderr, redactor: None }
     }
 
     /// Writes nothing.
@@ -80,7 +83,13 @@ impl Logger {
     /// Keeps the newest [`MAX_COLLECTED_LINES`] lines for the reader that comes with it.
     pub fn collecting(level: Level) -> (Self, Lines) {
         let lines = Lines::default();
-        (Logger { level, place: Place::Memory(lines.clone()) }, lines)
+        (Logger { level, place: Place::Memory(lines.clone()), redactor: None }, lines)
+    }
+
+    /// The same, with the secrets in every line replaced.
+    #[must_use]
+    pub fn redacting(self, redactor: Redactor) -> Self {
+        Logger { redactor: Some(Arc::new(redactor)), ..self }
     }
 
     /// Whether lines of this level are written, for messages that cost something to gather.
@@ -115,6 +124,10 @@ impl Logger {
         let mut line = format!("aimock: {word}: ");
         if write!(Escaping(&mut line), "{message}").is_err() {
             line.push_str("(a message that cannot be displayed)");
+        }
+        let redacted = self.redactor.as_ref().map(|redactor| redactor.redact(&line));
+        if let Some(Cow::Owned(redacted)) = redacted {
+            line = redacted;
         }
         match &self.place {
             Place::Stderr => {
@@ -197,6 +210,13 @@ mod tests {
         let (logger, lines) = Logger::collecting(Level::Info);
         logger.clone().info(format_args!("a\r\n{}\u{1b}[2Jñ", "aimock: error: b"));
         assert_eq!(lines.to_vec(), ["aimock: info: a\\r\\naimock: error: b\\u{1b}[2Jñ"]);
+    }
+
+    #[test]
+    fn secrets_stay_out_of_it() {
+        let (logger, lines) = Logger::collecting(Level::Info);
+        logger.redacting(Redactor::default()).info("a\nsk-0123456789abcdef");
+        assert_eq!(lines.to_vec(), ["aimock: info: a\\n[redacted]"]);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! From a request and its answer to a fixture on disk and in memory.
 
+use crate::app::RequestKey;
 use crate::clock;
 use crate::fixture::file;
 use crate::fixture::{Asked, Fixture, Match, Metadata, Origin, RecordedTimings, Wire};
+use crate::frame::Framing;
 use crate::provider::Provider;
 use crate::redact::Redactor;
-use crate::reply::{Answer, Part, RawBody, Reply};
+use crate::relay::framing_of;
+use crate::reply::{Answer, Embeddings, Part, RawBody, Reply};
 use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
+use crate::wire;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +31,8 @@ pub struct Plan {
     place: Place,
     /// The wire format and mode, for wire recordings.
     pub endpoint: String,
+    /// It is one of several answers to the same request: what they are numbered by, and the first number.
+    sequence: Option<(RequestKey, u64)>,
 }
 
 /// Where a recording goes.
@@ -36,8 +42,8 @@ enum Place {
     Own(PathBuf),
     /// A file shared by the recordings of one test.
     Shared(PathBuf),
-    /// In place of this fixture.
-    Instead(PathBuf, usize, Hash),
+    /// In place of the fixture that stands here and was recorded from this request.
+    Instead(PathBuf, usize, Option<Hash>),
 }
 
 /// What came beside the answer.
@@ -47,6 +53,8 @@ pub struct Beside {
     pub wire: Option<Wire>,
     /// The pace at which it came.
     pub timings: Option<RecordedTimings>,
+    /// How it was framed.
+    pub framing: Framing,
 }
 
 /// A recording that is on disk.
@@ -57,6 +65,8 @@ pub struct Saved {
     /// The fixtures that changed, with their index in the file. Empty where no match could be derived: it is on disk
     /// for people alone.
     pub fixtures: Vec<(usize, Fixture)>,
+    /// The answer holds a secret, so its wire form was left out.
+    pub without_wire: bool,
 }
 
 /// A recording that could not be written.
@@ -81,20 +91,17 @@ pub struct Choices<'a> {
     pub folder: &'a Path,
     /// Keep the date in the model's name.
     pub keep_model_date: bool,
-    /// This is the n-th answer to the same request.
-    pub sequence_index: Option<u64>,
+    /// Every answer to the same request is recorded: the `sequenceIndex` of the next one.
+    pub next_index: Option<u64>,
     /// The fixture that is recorded anew.
-    pub instead: Option<&'a Origin>,
+    pub instead: Option<(&'a Origin, &'a Fixture)>,
 }
 
 impl Plan {
     /// Plans the recording of a request.
     pub fn new(asked: &Asked<'_>, provider: &'static Provider, endpoint: String, choices: &Choices<'_>) -> Self {
         let identity = asked.identity.get();
-        let mut matcher = Match::from_request(asked, choices.keep_model_date);
-        if let Some(matcher) = &mut matcher {
-            matcher.sequence_index = choices.sequence_index;
-        }
+        let matcher = Match::from_request(asked, choices.keep_model_date);
         let metadata = Metadata {
             request_hash: Some(identity.request),
             volatile_hash: Some(identity.volatile),
@@ -103,8 +110,8 @@ impl Plan {
             more: more_metadata(asked),
         };
         let place = match (choices.instead, asked.test_id, asked.context) {
-            (Some(Origin { path: Some(path), index, .. }), ..) => {
-                Place::Instead(path.to_path_buf(), *index, identity.request)
+            (Some((Origin { path: Some(path), index, .. }, old)), ..) => {
+                Place::Instead(path.to_path_buf(), *index, old.metadata.request_hash)
             }
             (_, Some(test), _) => {
                 let folder = choices.folder.join(file::slug(test));
@@ -113,7 +120,18 @@ impl Plan {
             (_, None, Some(context)) => Place::Own(choices.folder.join(file::slug(context))),
             (_, None, None) => Place::Own(choices.folder.to_owned()),
         };
-        Plan { provider, matcher, metadata, place, endpoint }
+        let sequence = choices.next_index.map(|first| (asked.key(), first));
+        Plan { provider, matcher, metadata, place, endpoint, sequence }
+    }
+
+    /// Gives the recording its number, where it is one of several: only now, so that one that fails leaves no gap.
+    pub fn number(&mut self, next: &mut HashMap<RequestKey, u64>) {
+        let Some((key, first)) = self.sequence.take() else { return };
+        let next = next.entry(key).or_insert(first);
+        if let Some(matcher) = &mut self.matcher {
+            matcher.sequence_index = Some(*next);
+        }
+        *next += 1;
     }
 
     /// Writes the recording. Blocks on the disk, so it belongs on a thread that may.
@@ -122,36 +140,76 @@ impl Plan {
     /// [`RecordError`]: nothing was written; what was there before still is.
     pub fn save(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Saved, RecordError> {
         let registered = self.matcher.is_some();
-        let fixture = self.take_fixture(answer, beside, redactor);
+        let had_wire = beside.wire.is_some();
+        let fixture = match self.take_fixture(answer, beside, redactor) {
+            Ok(fixture) => fixture,
+            Err(why) => return Err(self.place.refuse(why)),
+        };
+        let without_wire = had_wire && fixture.wire.is_none();
         let saved = match self.place {
             Place::Own(folder) => own_file(&folder, self.provider, fixture, registered),
             Place::Shared(path) => shared_file(path, fixture),
             Place::Instead(path, index, request) => in_place(path, index, request, fixture),
         };
-        saved.map(|mut saved| {
-            saved.fixtures.retain(|_| registered);
-            saved
+        saved.map(|(path, index, fixture)| Saved {
+            path,
+            fixtures: if registered { vec![(index, fixture)] } else { Vec::new() },
+            without_wire,
         })
     }
 
-    /// The recording, unwritten; `None` where no match could be derived.
-    pub fn fixture(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Option<Fixture> {
-        self.matcher.is_some().then(|| self.take_fixture(answer, beside, redactor))
+    /// The recording, unwritten.
+    ///
+    /// # Errors
+    /// It would answer nothing, or cannot be kept; why.
+    pub fn fixture(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Fixture, &'static str> {
+        if self.matcher.is_none() {
+            return Err("no match can be derived from it");
+        }
+        self.take_fixture(answer, beside, redactor)
     }
 
-    fn take_fixture(&mut self, mut answer: Answer, beside: Beside, redactor: &Redactor) -> Fixture {
+    fn take_fixture(
+        &mut self,
+        mut answer: Answer,
+        beside: Beside,
+        redactor: &Redactor,
+    ) -> Result<Fixture, &'static str> {
         let secret = redact_answer(&mut answer, redactor);
+        if let Answer::Raw(raw) = &answer
+            && let RawBody::Bytes(bytes) = &raw.body
+            && wire::holds_secret(bytes, framing_of(&raw.content_type, Framing::Whole), redactor)
+        {
+            return Err("a secret is spread over the frames of the answer, where it cannot be replaced");
+        }
         let mut fixture = Fixture::new(self.matcher.take().unwrap_or_default(), answer);
         fixture.metadata = std::mem::take(&mut self.metadata);
         fixture.playback.timings = beside.timings.map(Box::new);
         // A secret may lie across frames, where it cannot be replaced.
-        fixture.wire = beside
-            .wire
-            .filter(|_| !secret)
-            .map(|wire| Box::new(Wire { response_hash: file::response_hash(&fixture), ..wire }));
-        fixture
+        let safe = |wire: &Wire| !secret && !wire::holds_secret(&wire::body(wire), beside.framing, redactor);
+        fixture.wire = beside.wire.filter(safe).map(Box::new);
+        seal(&mut fixture);
+        Ok(fixture)
     }
 }
+
+impl Place {
+    fn refuse(self, why: &'static str) -> RecordError {
+        let (Place::Own(path) | Place::Shared(path) | Place::Instead(path, ..)) = self;
+        RecordError { path, source: io::Error::other(why) }
+    }
+}
+
+/// Notes which readable answer the wire form belongs to.
+fn seal(fixture: &mut Fixture) {
+    let response_hash = file::response_hash(fixture);
+    if let Some(wire) = &mut fixture.wire {
+        wire.response_hash = response_hash;
+    }
+}
+
+/// A recording's file, its index there, and the fixture as it stands there.
+type Written = Result<(PathBuf, usize, Fixture), RecordError>;
 
 /// `hashVersion`, and the hashes by which the TypeScript aimock tells system prompts and tool sets apart.
 fn more_metadata(asked: &Asked<'_>) -> Map<String, Value> {
@@ -169,7 +227,7 @@ fn more_metadata(asked: &Asked<'_>) -> Map<String, Value> {
     more
 }
 
-fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bool) -> Result<Saved, RecordError> {
+fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bool) -> Written {
     let mut text = file::write(&[&fixture]);
     if !registered {
         text = with_warning(&text);
@@ -178,7 +236,7 @@ fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bo
     for n in 1..=MAX_NAME_TRIES {
         let path = folder.join(format!("{}-{stamp}-{n}.json", provider.name));
         match file::create_new_atomic(&path, text.as_bytes()) {
-            Ok(()) => return Ok(Saved { path, fixtures: vec![(0, fixture)] }),
+            Ok(()) => return Ok((path, 0, fixture)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(RecordError { path, source }),
         }
@@ -194,52 +252,43 @@ fn with_warning(text: &str) -> String {
     text.replacen('{', &format!("{{\n  \"_warning\": \"{warning}\","), 1)
 }
 
-fn shared_file(path: PathBuf, fixture: Fixture) -> Result<Saved, RecordError> {
-    let key = |f: &Fixture| (f.metadata.request_hash, f.matcher.sequence_index);
-    let mut at = 0;
-    let new = fixture.clone();
-    let updated = file::update_locked(&path, |mut fixtures| {
-        at = fixtures.iter().position(|f| key(f) == key(&new)).unwrap_or(fixtures.len());
-        if at == fixtures.len() {
-            fixtures.push(new);
-        } else {
-            fixtures[at] = refreshed(&fixtures[at], new);
-        }
-        fixtures
-    });
-    match updated {
-        Ok(()) => Ok(Saved { path, fixtures: vec![(at, fixture)] }),
-        Err(source) => Err(RecordError { path, source }),
-    }
+fn shared_file(path: PathBuf, fixture: Fixture) -> Written {
+    let key = |f: &Fixture| (f.metadata.request_hash, f.matcher.sequence_index, f.matcher.context.clone());
+    let wanted = key(&fixture);
+    write_at(path, fixture, |fixtures| fixtures.iter().position(|f| key(f) == wanted))
 }
 
-fn in_place(path: PathBuf, index: usize, request: Hash, fixture: Fixture) -> Result<Saved, RecordError> {
-    let mut at = index;
-    let mut kept = fixture.clone();
+fn in_place(path: PathBuf, index: usize, request: Option<Hash>, fixture: Fixture) -> Written {
+    let same = |f: &Fixture| f.metadata.request_hash == request;
+    // Another process may have changed the file meanwhile.
+    let find = |fixtures: &[Fixture]| {
+        if fixtures.get(index).is_some_and(same) { Some(index) } else { fixtures.iter().position(same) }
+    };
+    write_at(path, fixture, find)
+}
+
+/// Puts a recording in the place of one that the file has, or at its end.
+fn write_at(path: PathBuf, fixture: Fixture, find: impl FnOnce(&[Fixture]) -> Option<usize>) -> Written {
+    let mut written = None;
     let updated = file::update_locked(&path, |mut fixtures| {
-        let same = |f: &Fixture| f.metadata.request_hash == Some(request);
-        // Another process may have changed the file meanwhile.
-        at = if fixtures.get(index).is_some_and(same) {
-            index
-        } else {
-            fixtures.iter().position(same).unwrap_or(fixtures.len())
+        let at = find(&fixtures).unwrap_or(fixtures.len());
+        let fixture = match fixtures.get(at) {
+            Some(old) => refreshed(old, fixture),
+            None => fixture,
         };
-        if at == fixtures.len() {
-            fixtures.push(fixture);
-        } else {
-            fixtures[at] = refreshed(&fixtures[at], fixture);
-        }
-        kept = fixtures[at].clone();
+        fixtures.splice(at..fixtures.len().min(at + 1), [fixture.clone()]);
+        written = Some((at, fixture));
         fixtures
     });
-    match updated {
-        Ok(()) => Ok(Saved { path, fixtures: vec![(at, kept)] }),
-        Err(source) => Err(RecordError { path, source }),
+    match (updated, written) {
+        (Ok(()), Some((at, fixture))) => Ok((path, at, fixture)),
+        (Err(source), _) => Err(RecordError { path, source }),
+        (Ok(()), None) => Err(RecordError { path, source: io::Error::other("the file was not changed") }),
     }
 }
 
-/// The new recording in the old one's clothes: its match keys and how it is played stay, and where nothing that a
-/// client sees has changed, so does the time it was recorded.
+/// The new recording in the old one's clothes: its match keys, notes and how it is played stay, and where nothing that
+/// a client sees has changed, so does the time it was recorded.
 fn refreshed(old: &Fixture, new: Fixture) -> Fixture {
     let mut fixture = Fixture {
         matcher: old.matcher.clone(),
@@ -250,6 +299,9 @@ fn refreshed(old: &Fixture, new: Fixture) -> Fixture {
         },
         ..new
     };
+    let mut notes = old.metadata.more.clone();
+    notes.extend(std::mem::take(&mut fixture.metadata.more));
+    fixture.metadata.more = notes;
     if same_answer(&old.answer, &fixture.answer) {
         // Ids and times of creation differ in every answer.
         fixture.answer = old.answer.clone();
@@ -257,8 +309,10 @@ fn refreshed(old: &Fixture, new: Fixture) -> Fixture {
         fixture.playback = old.playback.clone();
         if old.wire.is_some() {
             fixture.wire = old.wire.clone();
+            return fixture;
         }
     }
+    seal(&mut fixture);
     fixture
 }
 
@@ -280,41 +334,48 @@ fn same_answer(old: &Answer, new: &Answer) -> bool {
     }
 }
 
-/// Redacts every text that a fixture would hold; whether there was anything to redact.
+/// Redacts every text that a fixture would hold; whether there was anything to redact. What only a provider can read
+/// (signatures, encrypted reasoning) must come back as it was.
 fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
-    let mut found = false;
-    let mut text = |text: &mut String| {
-        if let Cow::Owned(redacted) = redactor.redact(text) {
-            *text = redacted;
-            found = true;
-        }
+    let text = |text: &mut String| redactor.redact_string(text);
+    let all = |texts: &mut [&mut Option<String>]| {
+        texts
+            .iter_mut()
+            .filter_map(|text| text.as_mut())
+            .fold(false, |found, text| redactor.redact_string(text) | found)
     };
     match answer {
         Answer::Turn(reply) => {
+            let mut found = all(&mut [
+                &mut reply.finish,
+                &mut reply.refusal,
+                &mut reply.id,
+                &mut reply.model,
+                &mut reply.role,
+                &mut reply.system_fingerprint,
+                &mut reply.reasoning_field,
+            ]);
             for part in &mut reply.parts {
-                match part {
+                found |= match part {
                     Part::Text { text: t, .. } | Part::Reasoning { text: t, .. } => text(t),
-                    Part::ToolCall(call) => text(&mut call.arguments),
-                    Part::RedactedReasoning(_) => {}
-                }
+                    Part::ToolCall(call) => text(&mut call.arguments) | text(&mut call.name) | all(&mut [&mut call.id]),
+                    Part::RedactedReasoning(_) => false,
+                };
             }
-            reply.refusal.iter_mut().for_each(text);
+            found | reply.usage.as_mut().is_some_and(|usage| redactor.redact_members(usage))
         }
-        Answer::Error(error) => text(&mut error.message),
-        Answer::Raw(raw) => match &mut raw.body {
-            RawBody::Json(json) => found = redactor.redact_json(json),
-            RawBody::Bytes(bytes) => {
-                if let Ok(whole) = std::str::from_utf8(bytes)
-                    && let Cow::Owned(redacted) = redactor.redact(whole)
-                {
-                    *bytes = redacted.into_bytes();
-                    found = true;
-                }
-            }
-        },
-        Answer::Embeddings(_) => {}
+        Answer::Embeddings(Embeddings { usage, model, id, .. }) => {
+            all(&mut [model, id]) | usage.as_mut().is_some_and(|usage| redactor.redact_members(usage))
+        }
+        Answer::Error(e) => text(&mut e.message) | all(&mut [&mut e.kind, &mut e.code, &mut e.param]),
+        Answer::Raw(raw) => {
+            let body = match &mut raw.body {
+                RawBody::Json(json) => redactor.redact_json(json),
+                RawBody::Bytes(bytes) => redactor.redact_bytes(bytes).map(|redacted| *bytes = redacted).is_some(),
+            };
+            text(&mut raw.content_type) | body
+        }
     }
-    found
 }
 
 /// Where a saved fixture stands, its name relative to the folder of fixtures.

@@ -1,17 +1,15 @@
 //! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
 //! through only when the recording is safe.
 
-use crate::app::{App, Going};
+use crate::app::{App, Going, RequestKey};
 use crate::body::{Body, Broken};
-use crate::fixture::{RecordedTimings, Wire};
+use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
 use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
 use crate::record::{Beside, Plan};
 use crate::reply::Answer;
-use crate::request::canonical::Hash;
 use crate::upstream::{AnswerBody, UpstreamError};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::wire::WireTee;
 use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use std::fmt;
@@ -21,6 +19,9 @@ use tokio::sync::mpsc;
 
 /// Chunks of an upstream that wait for a slow client, beside the one on its way.
 const WAITING_CHUNKS: usize = 1;
+
+/// Longest reason given for an answer that is not recorded, in characters: it may quote the upstream.
+const MAX_REASON_CHARS: usize = 400;
 
 /// How an upstream's answer is framed: what its content type says, else what the request asked for.
 pub fn framing_of(content_type: &str, asked: Framing) -> Framing {
@@ -61,14 +62,23 @@ pub struct InFlight {
     /// The app that keeps the list.
     pub app: Rc<App>,
     /// The request's hash and its test.
-    pub key: (Hash, String),
+    pub key: RequestKey,
+}
+
+impl InFlight {
+    /// The answer was recorded: those that wait have no need to ask for themselves.
+    fn recorded(&self) {
+        if let Some(waiting) = self.app.in_flight.borrow().get(&self.key) {
+            waiting.recorded.set(true);
+        }
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let waiting = self.app.in_flight.borrow_mut().remove(&self.key);
         if let Some(waiting) = waiting {
-            waiting.notify_waiters();
+            waiting.over.notify_waiters();
         }
     }
 }
@@ -108,7 +118,7 @@ struct Tee {
     collapser: Box<dyn Collapse>,
     markers: &'static [&'static [u8]],
     longest_marker: usize,
-    whole: bool,
+    framing: Framing,
     max_bytes: usize,
     progress: Progress,
     /// A frame that has begun holds an end marker: none of it goes on until it is complete.
@@ -123,7 +133,7 @@ impl Tee {
             collapser: codec.collapser(head),
             markers,
             longest_marker: markers.iter().map(|m| m.len()).max().unwrap_or(0),
-            whole: head.framing == Framing::Whole,
+            framing: head.framing,
             max_bytes,
             progress: Progress::More,
             holding: false,
@@ -151,7 +161,7 @@ impl Tee {
         if self.holding {
             return Ok(at);
         }
-        Ok(if self.whole { before_last_bracket(chunk) } else { chunk.len() })
+        Ok(if self.framing == Framing::Whole { before_last_bracket(chunk) } else { chunk.len() })
     }
 
     /// The body ended cleanly.
@@ -187,14 +197,6 @@ fn before_last_bracket(chunk: &[u8]) -> usize {
         Some(b'}' | b']') => text.len() - 1,
         Some(_) => chunk.len(),
     }
-}
-
-/// Keeps an answer as it came.
-struct WireTee {
-    status: u16,
-    headers: Vec<(String, String)>,
-    chunks: Vec<Bytes>,
-    bytes: usize,
 }
 
 // ------------------------------------------------------------------------------------------------------ recording
@@ -233,8 +235,9 @@ impl Recording {
         };
         // A date would be long past when it is replayed.
         let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-        let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers));
-        let timings = app.config.record_timings.then(Vec::new);
+        let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers, &app.redactor));
+        // What is replayed as it came can come at the pace it came.
+        let timings = (app.config.record_timings || wire.is_some()).then(Vec::new);
         Some(Recording {
             app: app.clone(),
             plan: Some(plan),
@@ -256,13 +259,10 @@ impl Recording {
         if let Some(timings) = &mut self.timings {
             timings.push(Instant::now());
         }
-        if let Some(wire) = &mut self.wire {
-            wire.bytes += chunk.len();
-            wire.chunks.push(chunk.clone());
-            if wire.bytes > self.app.config.max_record_bytes {
-                self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
-                return chunk.len();
-            }
+        let wire_bytes = self.wire.as_mut().map_or(0, |wire| wire.push(chunk));
+        if wire_bytes > self.app.config.max_record_bytes {
+            self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
+            return chunk.len();
         }
         if self.done() {
             return 0; // what follows the terminal event is kept for the wire alone
@@ -285,7 +285,9 @@ impl Recording {
     fn give_up(&mut self, why: &Unrecorded) {
         if self.plan.take().is_some() {
             self.turn = None;
-            self.app.log.warn(format_args!("not recorded: {why}"));
+            let why = self.app.redactor.redact(&why.to_string()).into_owned();
+            let end = why.char_indices().nth(MAX_REASON_CHARS).map_or(why.len(), |(end, _)| end);
+            self.app.log.warn(format_args!("not recorded: {}", &why[..end]));
         }
     }
 
@@ -301,15 +303,18 @@ impl Recording {
 
     /// Writes the recording to disk and puts it into the table.
     async fn save(&mut self) -> Option<String> {
-        let plan = self.plan.take()?;
+        let mut plan = self.plan.take()?;
+        plan.number(&mut self.app.repeats.borrow_mut());
         let mut answer = self.tee.collapser.finish();
         if let Answer::Raw(raw) = &mut answer {
             raw.retry_after = self.retry_after;
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));
-        let failed = store(&self.app, plan, answer, Beside { wire, timings }).await;
-        self.turn = None;
+        let failed = store(&self.app, plan, answer, Beside { wire, timings, framing: self.tee.framing }).await;
+        if let Some(turn) = self.turn.take().filter(|_| failed.is_none()) {
+            turn.recorded();
+        }
         failed
     }
 }
@@ -330,39 +335,6 @@ async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> Opt
     Some(failure)
 }
 
-impl WireTee {
-    fn new(status: u16, headers: &HeaderMap) -> Self {
-        let kept = |name: &str| !matches!(name, "set-cookie" | "content-length" | "date");
-        let headers = crate::upstream::relay_headers(headers);
-        let headers = headers
-            .iter()
-            .filter(|(name, _)| kept(name.as_str()))
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
-        WireTee { status, headers: headers.collect(), chunks: Vec::new(), bytes: 0 }
-    }
-
-    /// Text where every chunk, or all of them together, is text; else base64.
-    fn into_wire(self, endpoint: &str) -> Wire {
-        let texts: Option<Vec<String>> =
-            self.chunks.iter().map(|c| std::str::from_utf8(c).ok().map(str::to_owned)).collect();
-        let (frames, base64) = match texts {
-            Some(texts) => (texts, false),
-            None => match String::from_utf8(self.chunks.concat()) {
-                Ok(text) => (vec![text], false),
-                Err(_) => (self.chunks.iter().map(|c| STANDARD.encode(c)).collect(), true),
-            },
-        };
-        Wire {
-            endpoint: endpoint.to_owned(),
-            status: self.status,
-            headers: self.headers,
-            frames,
-            base64,
-            response_hash: Hash(0),
-        }
-    }
-}
-
 fn timings(started: Instant, at: &[Instant]) -> RecordedTimings {
     let ms = |from: Instant, to: Instant| (to.duration_since(from).as_secs_f64() * 1e6).round() / 1000.0;
     RecordedTimings {
@@ -379,7 +351,7 @@ pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &
     let len = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let (out, chunks) = mpsc::channel(WAITING_CHUNKS);
     let mut pump = Pump { upstream, recording, out: Some(out) };
-    let whole = pump.recording.as_ref().is_some_and(|r| r.tee.whole);
+    let whole = pump.recording.as_ref().is_some_and(|r| r.tee.framing == Framing::Whole);
     let mut first = None;
     if whole {
         // The headers can still tell of a recording that failed, and a small answer needs no task of its own.

@@ -6,8 +6,7 @@ use crate::frame::{Frames, Framing};
 use crate::provider::{Codec, Encoding, ErrorBody, Provider};
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawBody};
 use crate::request::{Request, VectorFormat};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::wire;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
@@ -162,11 +161,7 @@ pub fn unedited(fixture: &Fixture) -> bool {
 pub fn wire(wire: &Wire, playback: &Playback, manner: &Manner) -> Response<Body> {
     let mut frames = Frames::default();
     for piece in &wire.frames {
-        frames.push(|out| match wire.base64.then(|| STANDARD.decode(piece)) {
-            Some(Ok(bytes)) => out.extend_from_slice(&bytes),
-            // Text, or base64 that someone broke by hand.
-            _ => out.extend_from_slice(piece.as_bytes()),
-        });
+        frames.push(|out| out.extend_from_slice(&wire::bytes_of(wire, piece)));
     }
     let streamed = !wire.endpoint.ends_with(" whole");
     let body = if streamed {

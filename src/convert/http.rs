@@ -10,8 +10,8 @@ use crate::record::{Beside, Choices, Plan};
 use crate::redact::Redactor;
 use crate::relay::{collapse, framing_of};
 use crate::reply::Answer;
-use crate::request::Request;
 use crate::request::canonical::{Hash, Identity, Ignore, Subject};
+use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::collections::{HashMap, HashSet};
@@ -120,7 +120,7 @@ impl<'r> Converter<'r> {
         request: &Request<'_>,
         answer: Answer,
     ) -> Result<Fixture, String> {
-        let path = provider::match_path(&call.head, request.kind);
+        let path = provider::match_path(&call.head, request.kind, self.redactor);
         let wire = provider::identity_wire(matched.codec, call.head.method, &path);
         let subject = Subject {
             wire: &wire,
@@ -128,13 +128,13 @@ impl<'r> Converter<'r> {
             body: call.body,
             content_type: call.head.header("content-type").unwrap_or(""),
             call_ids: matched.codec.call_ids(),
+            verbatim: matched.codec.kind() == Kind::Raw,
         };
         let identity = Identity::new(subject, self.redactor, &self.ignore);
         let asked = Asked::new(request, &identity, call.head.method, &path);
-        let choices = Choices { folder: Path::new(""), keep_model_date: false, sequence_index: None, instead: None };
+        let choices = Choices { folder: Path::new(""), keep_model_date: false, next_index: None, instead: None };
         let plan = Plan::new(&asked, matched.provider, String::new(), &choices);
-        plan.fixture(answer, Beside::default(), self.redactor)
-            .ok_or_else(|| "no match can be derived from it".to_owned())
+        plan.fixture(answer, Beside::default(), self.redactor).map_err(str::to_owned)
     }
 }
 

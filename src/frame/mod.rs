@@ -15,9 +15,10 @@ use std::fmt;
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// How a body is cut into frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// The whole body is one frame (a plain JSON answer).
+    #[default]
     Whole,
     /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
     Sse,

@@ -1,6 +1,7 @@
 //! From a request's head to its endpoint.
 
 use super::{Codec, PROVIDERS, Provider};
+use crate::redact::Redactor;
 use crate::request::Kind;
 use hyper::HeaderMap;
 use std::borrow::Cow;
@@ -108,22 +109,9 @@ pub fn route<'a>(head: &Head<'a>) -> Matched<'a> {
     Matched { provider, codec: &super::raw::Raw, params: Vec::new(), known: false }
 }
 
-/// The path that fixtures match: of a raw request with its query, sorted, without its secrets.
-pub fn match_path(head: &Head<'_>, kind: Kind) -> String {
-    let mut path = head.path.to_owned();
-    if kind == Kind::Raw && !head.query.is_empty() {
-        let secret = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or("");
-            PROVIDERS.iter().any(|p| p.secret_query.contains(&name))
-        };
-        let mut pairs: Vec<&str> = head.query.split('&').filter(|pair| !secret(pair)).collect();
-        pairs.sort_unstable();
-        if !pairs.is_empty() {
-            path.push('?');
-            path.push_str(&pairs.join("&"));
-        }
-    }
-    path
+/// The path that fixtures match, without secrets: of a raw request with its query, sorted.
+pub fn match_path(head: &Head<'_>, kind: Kind, redactor: &Redactor) -> String {
+    redactor.match_target(head.path, if kind == Kind::Raw { head.query } else { "" })
 }
 
 /// The wire's name in a request's hash; for raw requests, their method and path too.

@@ -6,12 +6,16 @@
 //! replaced by `call_N` in the order they first occur, secrets redacted. Bodies that are not JSON are taken as they
 //! are, multipart bodies part by part without their boundary. The hash is the first 8 bytes of SHA-256. The volatile
 //! hash is over the same with volatile text in strings replaced by its kind, see [`super::volatile`].
+//!
+//! Raw requests, whose answers are kept as they came, have their method, path and query (without secrets, sorted) after
+//! the wire's name, and `stream` and `stream_options` are part of what is asked.
 
+use super::parts::{self, Parts};
 use super::volatile;
 use crate::provider::CallId;
 use crate::redact::Redactor;
 use ring::digest;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
@@ -20,7 +24,10 @@ use std::fmt;
 pub const VERSION: u64 = 1;
 
 /// Members of a body that do not change what is asked.
-const NOT_IDENTITY: [&str; 5] = ["stream", "stream_options", "user", "metadata", "store"];
+const NOT_IDENTITY: [&str; 3] = ["user", "metadata", "store"];
+
+/// Members that change how an answer is sent: no matter where it can be sent either way.
+const MODE: [&str; 2] = ["stream", "stream_options"];
 
 /// The first 8 bytes of a SHA-256, written as 16 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +83,8 @@ pub struct Subject<'a> {
     pub content_type: &'a str,
     /// Where tool-call ids stand.
     pub call_ids: &'static [CallId],
+    /// Its answer is kept as it came, so that how it is sent is part of what is asked.
+    pub verbatim: bool,
 }
 
 /// A request's identity, worked out when it is first asked for: requests that only rules answer never pay for it.
@@ -102,6 +111,11 @@ impl<'a> Identity<'a> {
     pub fn redactor(&self) -> &'a Redactor {
         self.redactor
     }
+
+    /// Whether `--ignore` names anything.
+    pub fn ignores(&self) -> bool {
+        !self.ignore.0.is_empty()
+    }
 }
 
 /// A request in canonical form.
@@ -117,9 +131,6 @@ pub struct Canonical {
     pub parts: Parts,
 }
 
-/// Short hashes of a JSON body's members: one a member, or one an element where the member is a list.
-pub type Parts = Map<String, Value>;
-
 /// JSON pointers whose values are no part of a request's identity; `*` stands for any key or index.
 #[derive(Clone, Debug, Default)]
 pub struct Ignore(Vec<Vec<String>>);
@@ -134,13 +145,15 @@ impl Ignore {
 
 /// Brings a request into canonical form.
 pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) -> Canonical {
-    let head = format!("aimock {VERSION}\n{}\n{}\n", subject.wire, subject.model);
+    let model = redactor.redact(subject.model);
+    let head = format!("aimock {VERSION}\n{}\n{model}\n", subject.wire);
     let Ok(mut body) = serde_json::from_slice::<Value>(subject.body) else {
         return opaque(&head, subject, redactor);
     };
     if let Value::Object(members) = &mut body {
-        for name in NOT_IDENTITY {
-            members.shift_remove(name);
+        let mode = MODE.iter().filter(|_| !subject.verbatim);
+        for name in NOT_IDENTITY.iter().chain(mode) {
+            members.shift_remove(*name);
         }
     }
     for pointer in &ignore.0 {
@@ -156,7 +169,7 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         request: hash(&head, &text),
         volatile: hash(&head, &without_volatile),
         body: Hash::of(&text),
-        parts: parts(&body),
+        parts: parts::parts(subject.wire, &model, &body),
     }
 }
 
@@ -169,20 +182,34 @@ fn hash(head: &str, body: &[u8]) -> Hash {
 
 /// A body that is not JSON.
 fn opaque(head: &str, subject: &Subject<'_>, redactor: &Redactor) -> Canonical {
-    let body = match boundary(subject.content_type) {
-        Some(boundary) => without_boundary(subject.body, &boundary),
-        None => subject.body.to_vec(),
-    };
-    let text = std::str::from_utf8(&body).ok();
-    let redacted = text.map(|t| redactor.redact(t).into_owned().into_bytes());
-    let steady = text.map(|t| volatile::replace(&redactor.redact(t)).into_owned().into_bytes());
-    let body = redacted.unwrap_or(body);
+    let (mut text, mut without_volatile) = (Vec::new(), Vec::new());
+    match boundary(subject.content_type) {
+        Some(boundary) => {
+            for part in parts_between(subject.body, &boundary) {
+                let (part, steady) = text_of(part, redactor);
+                for (out, part) in [(&mut text, part), (&mut without_volatile, steady)] {
+                    // Its length before it: no boundary is needed.
+                    out.extend_from_slice(format!("part {}\n", part.len()).as_bytes());
+                    out.extend_from_slice(&part);
+                    out.push(b'\n');
+                }
+            }
+        }
+        None => (text, without_volatile) = text_of(subject.body, redactor),
+    }
     Canonical {
-        request: hash(head, &body),
-        volatile: hash(head, steady.as_deref().unwrap_or(&body)),
-        body: Hash::of(&body),
+        request: hash(head, &text),
+        volatile: hash(head, &without_volatile),
+        body: Hash::of(&text),
         parts: Parts::new(),
     }
+}
+
+/// Bytes without secrets, and those without volatile text; as they are where they are no text.
+fn text_of(bytes: &[u8], redactor: &Redactor) -> (Vec<u8>, Vec<u8>) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return (bytes.to_vec(), bytes.to_vec()) };
+    let text = redactor.redact(text);
+    (text.as_bytes().to_vec(), volatile::replace(&text).as_bytes().to_vec())
 }
 
 fn boundary(content_type: &str) -> Option<String> {
@@ -197,23 +224,18 @@ fn boundary(content_type: &str) -> Option<String> {
     Some(value.trim().trim_matches('"').to_owned())
 }
 
-/// The parts of a multipart body, each with its length before it, so that no boundary is needed.
-/// <https://www.rfc-editor.org/rfc/rfc2046#section-5.1>
-fn without_boundary(body: &[u8], boundary: &str) -> Vec<u8> {
+/// The parts of a multipart body. <https://www.rfc-editor.org/rfc/rfc2046#section-5.1>
+fn parts_between<'b>(body: &'b [u8], boundary: &str) -> Vec<&'b [u8]> {
     let delimiter = format!("--{boundary}");
-    let mut out = Vec::with_capacity(body.len());
+    let mut parts = Vec::new();
     let mut starts = memchr::memmem::find_iter(body, delimiter.as_bytes()).peekable();
     while let Some(start) = starts.next() {
-        let from = start + delimiter.len();
         let Some(end) = starts.peek() else { break };
-        let part = &body[from..*end];
+        let part = &body[start + delimiter.len()..*end];
         let part = part.strip_prefix(b"\r\n").or_else(|| part.strip_prefix(b"\n")).unwrap_or(part);
-        let part = part.strip_suffix(b"\r\n").or_else(|| part.strip_suffix(b"\n")).unwrap_or(part);
-        out.extend_from_slice(format!("part {}\n", part.len()).as_bytes());
-        out.extend_from_slice(part);
-        out.push(b'\n');
+        parts.push(part.strip_suffix(b"\r\n").or_else(|| part.strip_suffix(b"\n")).unwrap_or(part));
     }
-    out
+    parts
 }
 
 fn remove(value: &mut Value, pointer: &[String]) {
@@ -233,13 +255,21 @@ fn remove(value: &mut Value, pointer: &[String]) {
     }
 }
 
+/// Numbers the ids of tool calls. What stands beside an id was written by a model or a tool: whatever it holds, there
+/// are no ids of calls in it.
 fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
+            let (mut numbered, mut closed) = (Vec::new(), Vec::new());
             for place in places {
                 if (place.beside.is_empty() || members.contains_key(place.beside))
                     && let Some(Value::String(id)) = members.get_mut(place.key)
                 {
+                    closed.push(place.beside);
+                    if numbered.contains(&place.key) {
+                        continue;
+                    }
+                    numbered.push(place.key);
                     let n = seen.iter().position(|s| s == id).unwrap_or_else(|| {
                         seen.push(id.clone());
                         seen.len() - 1
@@ -250,10 +280,8 @@ fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>)
             // In sorted order, so that the numbers do not depend on the order of keys.
             let mut names: Vec<String> = members.keys().cloned().collect();
             names.sort_unstable();
-            for name in names {
-                if let Some(member) = members.get_mut(&name)
-                    && !places.iter().any(|p| p.key == name && member.is_string())
-                {
+            for name in names.iter().filter(|name| !closed.contains(&name.as_str())) {
+                if let Some(member) = members.get_mut(name) {
                     number_call_ids(member, places, seen);
                 }
             }
@@ -264,7 +292,7 @@ fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>)
 }
 
 /// Writes JSON without white space and with sorted keys.
-fn write(value: &Value, without_volatile: bool, out: &mut Vec<u8>) {
+pub(super) fn write(value: &Value, without_volatile: bool, out: &mut Vec<u8>) {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
@@ -307,50 +335,6 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string is always JSON, and a Vec takes all bytes");
 }
 
-fn parts(body: &Value) -> Parts {
-    let short = |value: &Value| {
-        let mut text = Vec::new();
-        write(value, true, &mut text);
-        Value::from(Hash::of(&text).short())
-    };
-    let Value::Object(members) = body else { return Parts::new() };
-    let mut names: Vec<_> = members.iter().collect();
-    names.sort_unstable_by_key(|(name, _)| *name);
-    let hashes = names.into_iter().map(|(name, value)| {
-        let hashed = match value {
-            Value::Array(items) if items.iter().any(Value::is_object) => items.iter().map(short).collect(),
-            other => short(other),
-        };
-        (name.clone(), hashed)
-    });
-    hashes.collect()
-}
-
-/// What differs between two requests' parts, in words: `messages[2]`, `temperature`, `tools[0]`.
-pub fn changed_parts(recorded: &Parts, asked: &Parts) -> Vec<String> {
-    let mut changed = Vec::new();
-    let mut names: Vec<&String> = recorded.keys().chain(asked.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        match (recorded.get(name), asked.get(name)) {
-            (Some(Value::Array(old)), Some(Value::Array(new))) => {
-                let differ = old.iter().zip(new).enumerate().filter(|(_, (a, b))| a != b);
-                changed.extend(differ.map(|(i, _)| format!("{name}[{i}] differs")));
-                let (old, new) = (old.len(), new.len());
-                if old != new {
-                    changed.push(format!("{name} has {new} entries, the recording {old}"));
-                }
-            }
-            (Some(old), Some(new)) if old != new => changed.push(format!("{name} differs")),
-            (Some(_), None) => changed.push(format!("{name} is missing")),
-            (None, Some(_)) => changed.push(format!("{name} is new")),
-            _ => {}
-        }
-    }
-    changed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,7 +342,8 @@ mod tests {
     const IDS: &[CallId] = &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }];
 
     fn hashes(body: &str) -> (Hash, Hash) {
-        let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", call_ids: IDS };
+        let subject =
+            Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", call_ids: IDS, verbatim: false };
         let c = canonical(&subject, &Redactor::default(), &Ignore::new(&["/ignored/*/x".into(), "/gone".into()]));
         (c.request, c.volatile)
     }
@@ -386,11 +371,43 @@ mod tests {
             let body =
                 format!("--{boundary}\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nx\r\n--{boundary}--\r\n");
             let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
-            let subject =
-                Subject { wire: "raw", model: "", body: body.as_bytes(), content_type: &content_type, call_ids: &[] };
+            let (body, content_type) = (body.as_bytes(), &*content_type);
+            let subject = Subject { wire: "raw", model: "", body, content_type, call_ids: &[], verbatim: true };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
         assert_eq!(with("abc"), with("xyz123"));
+    }
+
+    #[test]
+    fn what_a_tool_was_given_and_gave_is_no_id() {
+        const BESIDE: &[CallId] = &[CallId { key: "id", beside: "input" }];
+        let of = |body: &str| {
+            let subject = Subject {
+                wire: "w",
+                model: "m",
+                body: body.as_bytes(),
+                content_type: "",
+                call_ids: BESIDE,
+                verbatim: false,
+            };
+            canonical(&subject, &Redactor::default(), &Ignore::default()).request
+        };
+        let asked =
+            |call: &str, order: &str| of(&format!(r#"[{{"id":"{call}","input":{{"id":"{order}","input":1}}}}]"#));
+        assert_eq!(asked("a", "x"), asked("b", "x"));
+        assert_ne!(asked("a", "x"), asked("a", "y"));
+    }
+
+    #[test]
+    fn how_a_raw_answer_is_sent_is_part_of_what_is_asked() {
+        let of = |body: &str, verbatim: bool| {
+            let subject =
+                Subject { wire: "raw", model: "", body: body.as_bytes(), content_type: "", call_ids: &[], verbatim };
+            canonical(&subject, &Redactor::default(), &Ignore::default()).request
+        };
+        assert_ne!(of(r#"{"stream":true}"#, true), of("{}", true));
+        assert_eq!(of(r#"{"stream":true}"#, false), of("{}", false));
+        assert_eq!(of(r#"{"user":"a"}"#, true), of("{}", true));
     }
 
     /// A change here orphans every fixture that people have recorded.
@@ -410,22 +427,5 @@ mod tests {
             let (r, v) = hashes(body);
             assert_eq!((&*r.to_string(), &*v.to_string()), (request, volatile), "{body}");
         }
-    }
-
-    #[test]
-    fn drift_is_told_part_by_part() {
-        let parts = |body: &str| parts(&serde_json::from_str(body).unwrap());
-        let old = parts(r#"{"messages":[{"a":1},{"b":2}],"temperature":1,"top_p":1}"#);
-        let new = parts(r#"{"messages":[{"a":1},{"b":3},{"c":4}],"temperature":2,"seed":1}"#);
-        assert_eq!(
-            changed_parts(&old, &new),
-            [
-                "messages[1] differs",
-                "messages has 3 entries, the recording 2",
-                "seed is new",
-                "temperature differs",
-                "top_p is missing"
-            ]
-        );
     }
 }

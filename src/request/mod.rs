@@ -1,6 +1,7 @@
 //! The provider-neutral view of a request: what matching needs, borrowed from its body.
 
 pub mod canonical;
+pub mod parts;
 pub mod volatile;
 
 use crate::frame::Framing;
