@@ -374,11 +374,11 @@ fn name_len(bytes: &[u8], name: &[u8]) -> Option<usize> {
 
 /// Whether a JSON member of this name holds a secret.
 fn names_secret(name: &str) -> bool {
-    let last = |secret: &&str| {
+    let last = |secret: &str| {
         let bare: Vec<u8> = name.bytes().filter(|b| !matches!(b, b'_' | b'-')).collect();
         bare.to_ascii_lowercase().ends_with(secret.as_bytes())
     };
-    SECRET_NAMES.iter().any(|secret| last(&secret))
+    SECRET_NAMES.iter().any(|secret| last(secret))
 }
 
 fn is_named_secret(text: &str) -> bool {
