@@ -132,9 +132,9 @@ fn differing(of: &Talk, random: &mut Random) -> (Talk, &'static str) {
                 let called = talk.called.get_or_insert_with(|| ("get_weather".into(), "x".into(), "y".into()));
                 let (arguments, result) = (random.text(), random.text());
                 if random.below(2) == 0 {
-                    called.1 = arguments
+                    called.1 = arguments;
                 } else {
-                    called.2 = result
+                    called.2 = result;
                 }
                 "what a tool was given or gave"
             }
@@ -156,11 +156,11 @@ fn volatile_pair(random: &mut Random) -> (Talk, Talk) {
         let (x, y) = (random.volatile(kind), random.volatile(kind));
         let place = random.below(5);
         for (talk, text) in [(&mut a, x), (&mut b, y)] {
-            let to = match place {
-                0 => &mut talk.system,
-                1 if !talk.turns.is_empty() => &mut talk.turns[0].1,
-                2 => &mut talk.tools[0].1,
-                3 if talk.called.is_some() => talk.called.as_mut().map(|c| &mut c.2).unwrap(),
+            let to = match (place, &mut talk.called) {
+                (0, _) => &mut talk.system,
+                (1, _) if !talk.turns.is_empty() => &mut talk.turns[0].1,
+                (2, _) => &mut talk.tools[0].1,
+                (3, Some(called)) => &mut called.2,
                 _ => &mut talk.question,
             };
             to.push_str(&format!(" at {text}."));
@@ -466,6 +466,7 @@ fn answer_of(kind: Kind, text: &str) -> Answer {
         Kind::Raw => Answer::Raw(RawAnswer {
             status: 200,
             content_type: "application/json".into(),
+            retry_after: None,
             body: RawBody::Json(json!({ "text": text })),
         }),
     }

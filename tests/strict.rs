@@ -184,7 +184,7 @@ async fn drift_is_served_and_told_once_or_refused_or_silent() {
         assert_eq!(ask(warn.address(), &drifted).await.how(), (200, "fixture", "drift"));
     }
     assert_eq!((told(&warn), warn.count("drifted")), (1, 2));
-    assert!(warn.log.to_vec().iter().any(|l| l.contains("messages[0] differs")), "{:#?}", warn.log.to_vec());
+    assert!(warn.log.to_vec().iter().any(|l| l.contains("messages[0] (system) differs")), "{:#?}", warn.log.to_vec());
 
     let ignore = serve(&folder, |config| config.on_drift = Some(OnDrift::Ignore));
     assert_eq!(ask(ignore.address(), &drifted).await.how(), (200, "fixture", "drift"));
@@ -193,7 +193,7 @@ async fn drift_is_served_and_told_once_or_refused_or_silent() {
     for server in [serve(&folder, |config| config.on_drift = Some(OnDrift::Fail)), strict(&folder)] {
         let got = ask(server.address(), &drifted).await;
         assert!(matches!(got.status(), 404 | REFUSED), "{}", got.head);
-        assert!(got.body.contains("was recorded from another request: messages[0] differs"), "{}", got.body);
+        assert!(got.body.contains("was recorded from another request: messages[0] (system) differs"), "{}", got.body);
     }
 
     let lax = serve(&folder, |config| (config.strict, config.on_drift) = (true, Some(OnDrift::Warn)));
