@@ -14,10 +14,10 @@
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
 //! - [`fixture`] is what is answered and when: the table, its files, `aimock check`.
-//! - [`replay`] encodes and paces, [`body`] sends.
+//! - [`replay`] encodes and paces, [`body`] sends, [`flush`] lets nothing be lost where an answer breaks off.
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
-//! - [`journal`] and [`report`] remember. [`cli`], [`config`], [`log`], [`error`], [`health`], [`check`], [`convert`]
-//!   make it a program; [`mock`] makes it a library.
+//! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
+//!   [`check`], [`convert`] make it a program; [`mock`] makes it a library.
 //!
 //! What is absent, on purpose:
 //!
@@ -39,6 +39,7 @@ pub mod convert;
 pub mod error;
 pub mod exchange;
 pub mod fixture;
+pub mod flush;
 pub mod frame;
 pub mod health;
 pub mod journal;

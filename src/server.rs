@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exchange;
 use crate::fixture;
+use crate::flush::{Flushes, Flushing, Orderly};
 use crate::log::Logger;
 use crate::upstream::{Environment, Keys};
 use hyper::Version;
@@ -178,14 +179,16 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
     // Without it small chunks wait for the client's acknowledgement; a socket that refuses is slower, no more.
     let _ = stream.set_nodelay(true);
     let close_ends_body = Cell::new(false);
+    let flushes = Rc::new(Flushes::default());
     let service = service_fn(|request| {
         close_ends_body.set(request.version() <= Version::HTTP_10);
-        exchange::handle(app.clone(), request)
+        let (answer, flushes) = (exchange::handle(app.clone(), request), flushes.clone());
+        async move { answer.await.map(|response| response.map(|body| Orderly::new(body, flushes))) }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Flushing { stream, flushes: flushes.clone() }), service);
     // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -196,7 +199,7 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
     };
     if ended.is_err() && close_ends_body.get() {
         // An orderly close would look like the end of the answer. A socket that refuses has been closed.
-        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+        let _ = connection.into_parts().io.into_inner().stream.set_zero_linger();
     }
 }
 
