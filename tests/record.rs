@@ -495,3 +495,90 @@ async fn what_a_killed_process_left_is_not_loaded() {
     let server = offline(&folder);
     assert_eq!(ask(server.address(), chat("hi")).await.status(), 503);
 }
+
+// ------------------------------------------------------------------------------------------------ every request
+
+/// Chats that are unusual in one way each.
+fn unusual_chats() -> Vec<Value> {
+    let key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789";
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let call = json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
+    let user = |text: &str| json!([{"role": "user", "content": text}]);
+    let messages = vec![
+        user(""),
+        user(" "),
+        user("\n\tleading and trailing \r\n"),
+        user("quotes \" and \\ and / and \u{1} and \u{7f} and \u{2028}"),
+        user("é ñ 🌍 👩‍👩‍👧 \u{200b} \u{feff}"),
+        user(&"long ".repeat(20_000)),
+        user("on 2025-01-15T10:30:00Z, id 123e4567-e89b-12d3-a456-426614174000, at 1736937000000"),
+        user("on 2026-01-15T10:30:00Z, id 123e4567-e89b-12d3-a456-426614174001, at 1736937000001"),
+        user("<date> and <uuid>"),
+        user(&format!("my key is {key}")),
+        user("my key is [redacted], too"),
+        json!([{"role": "system", "content": "no user at all"}]),
+        json!([{"role": "user", "content": [image.clone()]}]),
+        json!([{"role": "user", "content": [{"type": "text", "text": "two"}, image, {"type": "text", "text": "texts"}]}]),
+        json!([{"role": "user", "content": null}]),
+        json!([{"role": "user", "content": "prefill"}, {"role": "assistant", "content": "I th"}]),
+        json!([{"role": "user", "content": "a tool"}, {"role": "assistant", "content": null, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}]),
+        json!([{"role": "tool", "tool_call_id": "call_1", "content": "no question"}]),
+        json!([{"role": "user", "content": "one"}, {"role": "assistant", "content": "1"}, {"role": "user", "content": "two"},
+            {"role": "assistant", "content": "2"}, {"role": "user", "content": "one"}]),
+        json!([{"role": "wizard", "content": "an unknown role"}]),
+        json!([{"role": "user", "content": [{"type": "unheard_of", "x": 1}]}]),
+    ];
+    let mut chats: Vec<Value> = messages.into_iter().map(|m| json!({"model": "gpt-4o", "messages": m})).collect();
+    for model in ["", "gpt-4o-2024-08-06", "a/b:c", "Ünïcode", "gpt-4o-20240806"] {
+        chats.push(json!({"model": model, "messages": user("models")}));
+    }
+    for (name, value) in [
+        ("temperature", json!(0.1)),
+        ("seed", json!(9_007_199_254_740_993_u64)),
+        ("n", json!(2)),
+        ("response_format", json!({"type": "json_object"})),
+        ("logit_bias", json!({"50256": -100})),
+        ("unknown", json!({"deep": [[[[null]]]]})),
+        ("tools", json!([{"type": "function", "function": {"name": "f", "parameters": {}}}])),
+        ("stop", json!(["\n", "\u{0}"])),
+    ] {
+        let mut chat = json!({"model": "gpt-4o", "messages": user("parameters")});
+        chat[name] = value;
+        chats.push(chat);
+    }
+    chats
+}
+
+#[tokio::test]
+async fn however_unusual_a_request_is_its_recording_answers_it_and_no_other() {
+    let chats = unusual_chats();
+    let upstream = ScriptedUpstream::start((0..chats.len()).map(|n| whole(&format!("answer {n}"))).collect());
+    let folder = Folder::new();
+    let server = record(&folder, &upstream.url(), |_| {});
+    for chat in &chats {
+        let got = ask(server.address(), chat.to_string()).await;
+        assert_eq!((got.status(), got.header("x-aimock-source")), (200, "proxy"), "{chat}");
+    }
+    assert_eq!(folder.recordings().len(), chats.len());
+    let restarted = offline(&folder);
+    for server in [&server, &restarted] {
+        for (n, chat) in chats.iter().enumerate() {
+            let got = ask(server.address(), chat.to_string()).await;
+            assert_eq!((got.how(), got.text()), (EXACT, format!("answer {n}")), "{chat}");
+        }
+    }
+    assert_eq!(upstream.requests().len(), chats.len());
+}
+
+#[tokio::test]
+async fn a_recording_that_nothing_names_answers_nothing_else() {
+    let upstream = ScriptedUpstream::start(vec![whole("to nobody")]);
+    let folder = Folder::new();
+    let server = record(&folder, &upstream.url(), |_| {});
+    ask(server.address(), r#"{"model":"gpt-4o","messages":[]}"#).await;
+    drop(server);
+    let server = serve(&folder, |_| {});
+    assert_eq!(ask(server.address(), chat("hi")).await.status(), 404);
+    assert_eq!(ask(server.address(), r#"{"model":"gpt-4o","messages":[],"seed":1}"#).await.status(), 404);
+}

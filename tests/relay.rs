@@ -11,6 +11,7 @@ use common::tls::Authority;
 use common::{Gate, RawClient, Script, ScriptedUpstream, Step, answer, chunk, header};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 // ------------------------------------------------------------------------------------------------ as it arrives
 
@@ -232,6 +233,43 @@ async fn sixty_mebibytes_go_through_in_both_directions() {
     let got = ask_at(server.address(), "/v1/files", "", &body).await;
     assert!(got.body == reply, "{} of {} bytes", got.body.len(), reply.len());
     assert!(upstream.requests()[0].body == body.as_bytes());
+}
+
+#[tokio::test]
+async fn nothing_is_read_ahead_of_a_client_that_does_not_read() {
+    let all_read = Gate::new();
+    let body = vec![b'x'; 200 << 20];
+    let script = [answer(200, "content-type: audio/mpeg\r\n", &body), vec![Step::Open(all_read.clone())]].concat();
+    let upstream = ScriptedUpstream::start(vec![script]);
+    let folder = Folder::new();
+    let server = record(&folder, &upstream.url(), |config| (config.record, config.proxy_only) = (false, true));
+    let mut slow = RawClient::connect(server.address()).await;
+    slow.post("/v1/audio/speech", "", "{}").await;
+    slow.read_head().await;
+    let mut other = RawClient::connect(server.address()).await;
+    for _ in 0..200 {
+        other.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        other.read_answer().await;
+    }
+    assert!(!all_read.is_open());
+    slow.read_exact(body.len()).await;
+    all_read.opened().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_before_it_has_read_the_request_is_heard() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let folder = Folder::new();
+    let server = record(&folder, &url, |config| (config.record, config.proxy_only) = (false, true));
+    let upstream = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nx-theirs: 1\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+        stream
+    };
+    let (got, _stream) = tokio::join!(ask(server.address(), chat(&"x".repeat(20 << 20))), upstream);
+    assert_eq!((got.status(), got.header("x-theirs"), got.body.as_str()), (413, "1", "{}"));
 }
 
 // ------------------------------------------------------------------------------------------------ how it ends
