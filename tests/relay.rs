@@ -238,7 +238,7 @@ async fn sixty_mebibytes_go_through_in_both_directions() {
 #[tokio::test]
 async fn nothing_is_read_ahead_of_a_client_that_does_not_read() {
     let all_read = Gate::new();
-    let body = vec![b'x'; 200 << 20];
+    let body = vec![b'x'; 100 << 20];
     let script = [answer(200, "content-type: audio/mpeg\r\n", &body), vec![Step::Open(all_read.clone())]].concat();
     let upstream = ScriptedUpstream::start(vec![script]);
     let folder = Folder::new();
