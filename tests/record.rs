@@ -4,7 +4,8 @@
 mod common;
 
 use common::chat::{
-    CHAT, DONE, LAST_CHUNK, STREAM_HEAD, ask, chat, completion, delta, finish, stream, stream_of, streamed, whole,
+    CHAT, DONE, LAST_CHUNK, STREAM_HEAD, ask, ask_at, chat, completion, delta, finish, stream, stream_of, streamed,
+    whole,
 };
 use common::server::{Folder, Program, Server, record, serve, until};
 use common::{Gate, LIMIT, RawClient, Script, ScriptedUpstream, Step, answer, chunk};
@@ -581,4 +582,55 @@ async fn a_recording_that_nothing_names_answers_nothing_else() {
     let server = serve(&folder, |_| {});
     assert_eq!(ask(server.address(), chat("hi")).await.status(), 404);
     assert_eq!(ask(server.address(), r#"{"model":"gpt-4o","messages":[],"seed":1}"#).await.status(), 404);
+}
+// ------------------------------------------------------------------------------------------------ no credential
+
+#[tokio::test]
+async fn no_credential_is_written_anywhere() {
+    let key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789";
+    let pasted = format!("my key is {key}, mind it");
+    let body = |text: &str| chat(text);
+    let upstream = ScriptedUpstream::start(vec![whole(&format!("you said {key}")), answer(401, "", key), stream(key)]);
+    let folder = Folder::new();
+    let server = record(&folder, &upstream.url(), |config| config.record_wire = true);
+    let headers = format!("authorization: Bearer {key}\r\nx-api-key: {key}\r\napi-key: {key}\r\ncookie: k={key}\r\n");
+    let target = format!("{CHAT}?key={key}&api_key={key}");
+    let got = ask_at(server.address(), &target, &headers, body(&pasted)).await;
+    assert!(got.body.contains(key), "the client's own answer is not changed");
+    ask_at(server.address(), &target, &headers, body("something else")).await;
+    ask_at(server.address(), &target, &headers, streamed("a third")).await;
+    assert_eq!(upstream.requests()[0].header("authorization"), Some(format!("Bearer {key}").as_str()));
+
+    // Everything that can be asked wrongly, by a server that explains itself.
+    let strict = offline(&folder);
+    let mut said = Vec::new();
+    for text in [pasted.clone() + "!", format!("{key}{key}"), key.into()] {
+        let strict = &strict;
+        let got = ask_at(strict.address(), &target, &headers, body(&text)).await;
+        assert_eq!(got.status(), 503);
+        said.push(got);
+    }
+    for bad in [
+        format!("{{\"model\":\"gpt-4o\",\"messages\":\"{key}\"}}"),
+        format!("{{\"model\":\"gpt-4o\",\"messages\":[\"{key}\"]}}"),
+        format!("{{\"model\":\"gpt-4o\",\"stream\":\"{key}\",\"messages\":[]}}"),
+        format!("{{\"{key}\":{key}}}"),
+        key.into(),
+    ] {
+        let got = ask_at(strict.address(), &target, &headers, bad).await;
+        assert_eq!(got.status(), 400, "{}", got.body);
+        said.push(got);
+    }
+    said.push(ask_at(strict.address(), &format!("/v1/files/{key}?key={key}"), &headers, "{}").await);
+    assert_eq!(ask(strict.address(), body(&pasted)).await.how(), EXACT, "it still answers its request");
+
+    let files = folder.files();
+    let places = files.iter().map(|(path, text)| (path.display().to_string(), text.clone()));
+    let logs = [&server, &strict].map(|s| ("log".to_owned(), s.log.to_vec().join("\n")));
+    let journals = [&server, &strict].map(|s| ("journal".to_owned(), format!("{:?}", s.mock.requests())));
+    let reports = [&server, &strict].map(|s| ("report".to_owned(), s.mock.report().to_string()));
+    let said = said.into_iter().map(|got| ("error".to_owned(), got.head + &got.body));
+    for (place, text) in places.chain(logs).chain(journals).chain(reports).chain(said) {
+        assert!(!text.contains(&key[..16]), "{place}: {text}");
+    }
 }
