@@ -2,7 +2,7 @@
 
 use crate::config::{Chaos, Config, Upstreams};
 use crate::error::Error;
-use crate::fixture::file::Problem;
+use crate::fixture::file::{self, Problem};
 use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
 use crate::fixture::{ChaosRates, Fixture, Origin};
@@ -327,6 +327,17 @@ impl App {
     /// What happened, as `--report` writes it.
     pub fn report(&self) -> Value {
         self.counts.borrow().report(&self.table.borrow())
+    }
+
+    /// Writes the report where the configuration wants it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the file cannot be written.
+    pub fn write_report(&self) -> Result<(), Error> {
+        let Some(path) = &self.config.report else { return Ok(()) };
+        let text = format!("{:#}\n", self.report());
+        let failed = |source| Error::Io { verb: "write", path: path.clone(), source };
+        file::save_atomic(path, text.as_bytes()).map_err(failed)
     }
 
     /// What happened, as `GET /metrics` gives it.

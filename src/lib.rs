@@ -61,5 +61,6 @@ pub mod wire;
 
 pub use config::Config;
 pub use error::Error;
+pub use fixture::{Fixture, Match};
 pub use mock::{Mock, Recording};
-pub use reply::{Answer, Reply};
+pub use reply::{Answer, Embeddings, ErrorAnswer, Reply, ToolCall};

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::fixture::{Fixture, Match, watch};
 use crate::log::Logger;
-use crate::provider;
+use crate::provider::{self, PROVIDERS, Provider};
 use crate::reply::{Answer, ErrorAnswer};
 use crate::server;
 use crate::upstream::{BaseUrl, Environment, Keys};
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Stack of a server's thread, in bytes; untouched pages cost nothing.
@@ -57,6 +58,7 @@ pub struct Mock {
 #[derive(Clone, Debug)]
 pub struct Builder {
     config: Config,
+    providers: Vec<(String, String)>,
     log: Logger,
 }
 
@@ -100,13 +102,7 @@ impl Recording {
     /// # Errors
     /// [`Error::Value`]: an unknown provider or a URL that is none. [`Error::Usage`]: no provider at all.
     pub(crate) fn begin(self, app: &App) -> Result<(), Error> {
-        let mut upstreams = Vec::new();
-        for (name, url) in self.providers {
-            let value = |problem: String| Error::Value { name: format!("provider {name}"), value: None, problem };
-            let names = || provider::PROVIDERS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-            let provider = provider::by_name(&name).ok_or_else(|| value(format!("known providers are {}", names())))?;
-            upstreams.push((provider, BaseUrl::parse(&url).map_err(value)?));
-        }
+        let upstreams = self.providers.iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
         let mut recording = app.recording.borrow_mut();
         if upstreams.is_empty() && recording.upstreams.is_empty() {
             return Err(Error::Usage("recording needs to know whom to ask: give a provider and its URL".into()));
@@ -124,6 +120,14 @@ impl Recording {
     }
 }
 
+/// A provider and the URL at which it is asked, by their names.
+fn upstream((name, url): &(String, String)) -> Result<(&'static Provider, BaseUrl), Error> {
+    let value = |problem: String| Error::Value { name: format!("provider {name}"), value: None, problem };
+    let names = || PROVIDERS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    let provider = provider::by_name(name).ok_or_else(|| value(format!("known providers are {}", names())))?;
+    Ok((provider, BaseUrl::parse(url).map_err(value)?))
+}
+
 impl Builder {
     /// Adds a file or folder of fixtures.
     #[must_use]
@@ -139,7 +143,34 @@ impl Builder {
         self
     }
 
+    /// Listens on this port of 127.0.0.1; without it on a free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.config.port = port;
+        self
+    }
+
+    /// Where a provider is asked on a miss, under [`Builder::record`] or [`Config::proxy_only`] (`openai`,
+    /// `https://api.openai.com`).
+    #[must_use]
+    pub fn provider(mut self, name: impl Into<String>, url: impl Into<String>) -> Self {
+        self.providers.push((name.into(), url.into()));
+        self
+    }
+
+    /// Asks the upstream on a miss and saves its answer below the first folder of fixtures.
+    #[must_use]
+    pub fn record(mut self) -> Self {
+        self.config.record = true;
+        self
+    }
+
     /// Sets anything that the command line can set.
+    ///
+    /// ```
+    /// let mock = aimock::Mock::builder().configure(|config| config.latency_ms = 5).start()?;
+    /// # Ok::<(), aimock::Error>(())
+    /// ```
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
@@ -156,8 +187,13 @@ impl Builder {
     /// Starts the server on a thread of its own and returns once it accepts connections.
     ///
     /// # Errors
-    /// What keeps it from starting: an address that is taken, broken fixtures under `strict`, a bad environment.
-    pub fn start(self) -> Result<Mock, Error> {
+    /// What keeps it from starting: an address that is taken, broken fixtures under `strict`, a bad environment, an
+    /// unknown provider.
+    pub fn start(mut self) -> Result<Mock, Error> {
+        for given in &self.providers {
+            let (provider, url) = upstream(given)?;
+            self.config.upstreams.set(provider, url);
+        }
         let (tasks, todo) = unbounded_channel();
         let (started, start) = sync_channel(1);
         let run = move || {
@@ -195,7 +231,10 @@ fn serve(builder: Builder, mut todo: UnboundedReceiver<Task>, started: impl FnOn
                 task(&app);
             }
         };
-        server::serve(&app, listener, tasks, std::time::Duration::ZERO).await;
+        server::serve(&app, listener, tasks, Duration::ZERO).await;
+        if let Err(e) = app.write_report() {
+            app.log.error(e); // nobody waits for an answer any more
+        }
         Ok(())
     });
     runtime.shutdown_background();
@@ -206,7 +245,7 @@ impl Mock {
     /// A server on a free port of 127.0.0.1, without fixtures, that logs nothing.
     pub fn builder() -> Builder {
         let config = Config { fixtures: Vec::new(), port: 0, ..Config::default() };
-        Builder { config, log: Logger::silent() }
+        Builder { config, providers: Vec::new(), log: Logger::silent() }
     }
 
     /// Its URL without a trailing slash: `http://127.0.0.1:PORT`.

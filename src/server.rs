@@ -206,14 +206,7 @@ async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
 /// was not answered.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
-    if let Some(path) = &app.config.report {
-        let text = format!("{:#}\n", app.report());
-        crate::fixture::file::save_atomic(path, text.as_bytes()).map_err(|source| Error::Io {
-            verb: "write",
-            path: path.clone(),
-            source,
-        })?;
-    }
+    app.write_report()?;
     let counts = app.counts.borrow();
     if command.is_empty() {
         app.log.info(&*counts);

@@ -22,7 +22,7 @@ impl Folder {
         fs::create_dir_all(&path).expect("a folder");
         let fixtures = json!({"fixtures": [
             {"match": {"userMessage": "hello"}, "response": {"content": "Hi there!"}},
-            {"match": {"userMessage": "unasked"}, "response": {"content": "x"}},
+            {"match": {"userMessage": "goodbye"}, "response": {"content": "x"}},
         ]});
         fs::write(path.join("rules.json"), fixtures.to_string()).expect("a file");
         Folder(path)
@@ -149,10 +149,10 @@ fn all_requests_matched() {
 fn an_unmatched_request_fails_a_command_that_went_well() {
     let folder = Folder::new();
     let report = folder.0.join("out/report.json");
-    let (code, stderr) = run_client(&folder.0, &["--report", report.to_str().unwrap()], "hello,unknown");
+    let (code, stderr) = run_client(&folder.0, &["--report", report.to_str().unwrap()], "hello,hullo");
     assert_eq!(code, 1, "{stderr}");
     let miss = "unmatched: POST /v1/chat/completions → 404: the nearest fixture is rules.json#0: userMessage wants \
-                \"hello\", the request has \"unknown\"";
+                \"hello\", the request has \"hullo\"";
     assert!(stderr.contains(miss), "{stderr}");
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     assert_eq!((&report["hits"], &report["misses"]), (&json!(1), &json!(1)));
