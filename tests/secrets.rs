@@ -60,7 +60,7 @@ struct Asks {
 }
 
 fn asks(n: usize, secret: &str) -> Asks {
-    let streamed = n % 2 == 0;
+    let streamed = n.is_multiple_of(2);
     let arguments = json!({"key": secret, "n": 1}).to_string();
     let question = format!("question {n}: why is\n{secret} refused?");
     let result = format!("the tool says {secret}");
@@ -207,11 +207,9 @@ fn none_found(places: &[(String, String)], secrets: &[Secret]) {
     for (place, text) in places {
         let text = opened(text);
         for Secret { needle, .. } in secrets {
-            if let Some(at) = text.find(needle) {
-                let (start, end) =
-                    (text.floor_char_boundary(at.saturating_sub(200)), text.floor_char_boundary(at + 100));
-                panic!("{needle} in {place}: …{}…", &text[start..end]);
-            }
+            let around = text.split(needle).next().unwrap_or("").chars().rev().take(200).collect::<String>();
+            let around: String = around.chars().rev().collect();
+            assert!(!text.contains(needle), "{needle} in {place} after …{around}");
             // Not cut into something that is no longer known, either.
             assert!(!text.contains(&needle[..12]), "the beginning of {needle} in {place}");
         }
@@ -356,14 +354,13 @@ fn what_an_upstream_says_of_its_failure_tells_no_secret() {
         }
     });
     let server = server(&folder, Some(&upstream), |config| config.record_errors = true);
-    for n in 0..secrets.len() {
+    for (n, secret) in secrets.iter().enumerate() {
         for case in ["status", "event", "garbage"] {
             let content = format!("{case} {n} please");
             let body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": content}]});
             let answer = server.post("/v1/chat/completions", &[], body.to_string());
             assert_eq!(answer.source(), "proxy");
-            let needle = secrets[n].needle;
-            assert!(answer.text().contains(needle), "the client gets the upstream's words: {}", answer.text());
+            assert!(answer.text().contains(secret.needle), "the client gets the upstream's words: {}", answer.text());
         }
     }
     let mut places = server.told();
