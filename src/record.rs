@@ -11,7 +11,7 @@ use crate::relay::framing_of;
 use crate::reply::{Answer, Embeddings, Part, RawBody, Reply};
 use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
-use crate::wire;
+use crate::wire::{self, Pieces};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
@@ -175,12 +175,12 @@ impl Plan {
         beside: Beside,
         redactor: &Redactor,
     ) -> Result<Fixture, &'static str> {
+        let before = raw_pieces(&answer).filter(|_| !redactor.is_off());
         let secret = redact_answer(&mut answer, redactor);
-        if let Answer::Raw(raw) = &answer
-            && let RawBody::Bytes(bytes) = &raw.body
-            && wire::holds_secret(bytes, framing_of(&raw.content_type, Framing::Whole), redactor)
+        if let (Some(before), Some(after)) = (before, raw_pieces(&answer))
+            && !before.are_safe_as(&after, redactor)
         {
-            return Err("a secret is spread over the frames of the answer, where it cannot be replaced");
+            return Err("a secret is spread over the pieces of the answer, where it cannot be replaced");
         }
         let mut fixture = Fixture::new(self.matcher.take().unwrap_or_default(), answer);
         fixture.metadata = std::mem::take(&mut self.metadata);
@@ -332,6 +332,15 @@ fn same_answer(old: &Answer, new: &Answer) -> bool {
         }
         (old, new) => old == new,
     }
+}
+
+/// The texts of an answer that is kept as it came, put together from its frames.
+fn raw_pieces(answer: &Answer) -> Option<Pieces> {
+    let Answer::Raw(raw) = answer else { return None };
+    Some(match &raw.body {
+        RawBody::Json(json) => Pieces::of_json(json),
+        RawBody::Bytes(bytes) => Pieces::of(bytes, framing_of(&raw.content_type, Framing::Whole)),
+    })
 }
 
 /// Redacts every text that a fixture would hold; whether there was anything to redact. What only a provider can read

@@ -92,26 +92,47 @@ pub fn holds_secret(body: &[u8], framing: Framing, redactor: &Redactor) -> bool 
     if redactor.redact_bytes(body).is_some() {
         return true;
     }
-    let mut pieces = Pieces::default();
-    let mut decoder = Decoder::new(framing);
-    let mut rest = body;
-    while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
-        pieces.take_frame(frame.data);
-        rest = &rest[used..];
-    }
-    if let Ok(Some(frame)) = decoder.end() {
-        pieces.take_frame(frame.data);
-    }
-    pieces.texts.values().any(|text| redactor.finds(text))
+    Pieces::of(body, framing).texts.values().any(|text| redactor.finds(text))
 }
 
 /// The texts of many JSON values, those at the same place joined.
-#[derive(Default)]
-struct Pieces {
+#[derive(Debug, Default)]
+pub struct Pieces {
     texts: HashMap<String, String>,
 }
 
 impl Pieces {
+    /// The texts of a body's frames.
+    pub fn of(body: &[u8], framing: Framing) -> Self {
+        let mut pieces = Pieces::default();
+        let mut decoder = Decoder::new(framing);
+        let mut rest = body;
+        while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
+            pieces.take_frame(frame.data);
+            rest = &rest[used..];
+        }
+        if let Ok(Some(frame)) = decoder.end() {
+            pieces.take_frame(frame.data);
+        }
+        pieces
+    }
+
+    /// The texts of one JSON value.
+    pub fn of_json(value: &Value) -> Self {
+        let mut pieces = Pieces::default();
+        pieces.take("", value);
+        pieces
+    }
+
+    /// Whether redaction piece by piece left of these texts what redaction as a whole would leave: a secret that lies
+    /// across several pieces is not gone with some of them.
+    pub fn are_safe_as(&self, redacted: &Pieces, redactor: &Redactor) -> bool {
+        self.texts.iter().all(|(place, text)| {
+            let left = redacted.texts.get(place).or_else(|| redacted.texts.get(&*redactor.redact(place)));
+            left.is_some_and(|left| *left == redactor.redact(text))
+        })
+    }
+
     fn take_frame(&mut self, data: &[u8]) {
         let values = serde_json::Deserializer::from_slice(data).into_iter::<Value>();
         for value in values.map_while(Result::ok) {
