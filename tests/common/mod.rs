@@ -205,7 +205,7 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
 }
 
 /// A connection, and the socket under it.
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
     fn tcp(&self) -> &TcpStream;
 }
 
@@ -300,7 +300,7 @@ async fn perform(step: &Step, wire: &mut impl Wire) -> bool {
 }
 
 /// A whole message, its body by `content-length` or chunked; `None` where the peer has gone.
-async fn read_message(wire: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+pub async fn read_message(wire: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     let head = String::from_utf8_lossy(&read_until(wire, buffer, b"\r\n\r\n").await?).into_owned();
     let mut body = Vec::new();
     if header(&head, "transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
@@ -398,7 +398,12 @@ impl RawClient {
 
     /// A whole answer, its body by `content-length` or chunked.
     pub async fn read_answer(&mut self) -> (String, Vec<u8>) {
-        within(read_message(&mut self.stream, &mut self.buffer)).await.expect("a whole answer")
+        self.try_answer().await.expect("a whole answer")
+    }
+
+    /// A whole answer, or `None` where the server closes before its end.
+    pub async fn try_answer(&mut self) -> Option<(String, Vec<u8>)> {
+        within(read_message(&mut self.stream, &mut self.buffer)).await
     }
 
     /// All bytes until the server closes. An error is a reset.

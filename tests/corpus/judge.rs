@@ -1,0 +1,235 @@
+//! What must become of an answer, and whether what a client got is equal to it.
+
+use super::captures::{Capture, Expected};
+use aimock::frame::{Decoder, Frame, Framing, Status};
+use aimock::provider::{self, AnswerHead, Codec, Fault, Progress};
+use aimock::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply, ToolCall};
+use serde_json::{Map, Value};
+
+/// How an answer's body ends, for its codec.
+pub(crate) enum Outcome {
+    Whole(Box<Answer>),
+    Cut,
+    Fault(Fault),
+    Broken(String),
+}
+
+/// Collapses a body as a relay does.
+pub(crate) fn collapse(codec: &dyn Codec, told: Framing, content_type: &str, body: &[u8]) -> Outcome {
+    let framing = codec.framing(told);
+    let mut decoder = Decoder::new(framing);
+    let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type });
+    let mut progress = Progress::More;
+    let mut push = |frame: &Frame<'_>, bytes: &[u8], progress: &mut Progress| {
+        let before = std::mem::replace(progress, collapser.push(frame).map_err(Outcome::Fault)?);
+        let ends = framing != Framing::Whole && before != Progress::Done && *progress == Progress::Done;
+        if ends && !codec.end_markers().iter().any(|marker| holds(bytes, marker)) {
+            return Err(Outcome::Broken("a terminal frame without mark".into()));
+        }
+        Ok(())
+    };
+    let mut rest = body;
+    loop {
+        match decoder.next(rest) {
+            Ok(Status::Frame { frame, used }) => {
+                if let Err(outcome) = push(&frame, &rest[..used], &mut progress) {
+                    return outcome;
+                }
+                rest = &rest[used..];
+            }
+            Ok(Status::Incomplete) => break,
+            Err(e) => return Outcome::Broken(e.to_string()),
+        }
+    }
+    match decoder.end() {
+        Ok(None) => {}
+        Ok(Some(frame)) => {
+            if let Err(outcome) = push(&frame, rest, &mut progress) {
+                return outcome;
+            }
+        }
+        Err(_) if progress == Progress::Done => {}
+        Err(e) => return Outcome::Broken(e.to_string()),
+    }
+    if progress == Progress::More { Outcome::Cut } else { Outcome::Whole(Box::new(collapser.finish())) }
+}
+
+pub(crate) fn holds(bytes: &[u8], marker: &[u8]) -> bool {
+    memchr::memmem::find(bytes, marker).is_some()
+}
+
+/// What an answer is, by the server's own codecs.
+pub(crate) fn meaning(capture: &Capture) -> Outcome {
+    let found = capture.request.found();
+    let content_type = capture.row.content_type.as_deref().unwrap_or("");
+    let asked = capture.request.framing();
+    collapse(found.codec, aimock::relay::framing_of(content_type, asked), content_type, &capture.answer)
+}
+
+/// What a client got in place of an answer, and where that differs.
+pub(crate) fn compare(codec: &dyn Codec, first: &Answer, framing: Framing, content_type: &str, body: &[u8]) -> Vec<String> {
+    if let Answer::Raw(raw) = first {
+        return different_raw(raw, content_type, body);
+    }
+    let back = match collapse(codec, framing, content_type, body) {
+        Outcome::Whole(back) => *back,
+        Outcome::Cut => return vec!["cut".into()],
+        Outcome::Fault(fault) => return vec![format!("{fault:?}")],
+        Outcome::Broken(what) => return vec![what],
+    };
+    match (first, &back) {
+        (Answer::Turn(first), Answer::Turn(back)) => different_turns(codec, first, back),
+        (Answer::Embeddings(first), Answer::Embeddings(back)) => different_embeddings(first, back),
+        _ => vec!["another kind of answer".into()],
+    }
+}
+
+fn different_raw(raw: &RawAnswer, content_type: &str, body: &[u8]) -> Vec<String> {
+    let same = match &raw.body {
+        RawBody::Bytes(bytes) => bytes == body,
+        RawBody::Json(json) => serde_json::from_slice::<Value>(body).is_ok_and(|back| back == *json),
+    };
+    let mut faults = Vec::new();
+    if !same {
+        faults.push("another body".into());
+    }
+    if raw.content_type != content_type {
+        faults.push(format!("content type {} → {content_type}", raw.content_type));
+    }
+    faults
+}
+
+fn different_embeddings(first: &Embeddings, back: &Embeddings) -> Vec<String> {
+    // As far as f32 goes: it is what base64 carries.
+    let narrow =
+        |e: &Embeddings| -> Vec<Vec<f32>> { e.vectors.iter().map(|v| v.iter().map(|x| *x as f32).collect()).collect() };
+    let mut faults = Vec::new();
+    if narrow(first) != narrow(back) {
+        faults.push("vectors".into());
+    }
+    if first.usage.is_some() && first.usage != back.usage {
+        faults.push(format!("usage {:?} → {:?}", first.usage, back.usage));
+    }
+    faults
+}
+
+fn different_turns(codec: &dyn Codec, first: &Reply, back: &Reply) -> Vec<String> {
+    let carries = codec.carries();
+    let mut found = Vec::new();
+    let mut differ = |what: &str, a: String, b: String| {
+        if a != b {
+            found.push(format!("{what} {} → {}", short(&a), short(&b)));
+        }
+    };
+    differ("text", first.content(), back.content());
+    if carries.reasoning {
+        differ("reasoning", first.reasoning(), back.reasoning());
+    }
+    if carries.refusal {
+        differ("refusal", format!("{:?}", first.refusal), format!("{:?}", back.refusal));
+    }
+    if carries.signatures {
+        differ("signatures", signatures(first), signatures(back));
+    }
+    if carries.order {
+        differ("order", order(first), order(back));
+    }
+    if carries.tool_calls {
+        let ids = |c: &ToolCall, other: bool| if other && carries.call_ids { c.id.clone() } else { None };
+        let calls = |r: &Reply| -> Vec<(String, String, Option<String>)> {
+            let given = first.tool_calls().map(|c| c.id.is_some()).chain(std::iter::repeat(true));
+            r.tool_calls().zip(given).map(|(c, g)| (c.name.clone(), arguments(&c.arguments), ids(c, g))).collect()
+        };
+        differ("tool calls", format!("{:?}", calls(first)), format!("{:?}", calls(back)));
+    }
+    differ("finish", first.finish_word().to_owned(), back.finish_word().to_owned());
+    if let Some(usage) = &first.usage {
+        let mut back = back.usage.clone().unwrap_or_default();
+        if !usage.keys().any(|key| key.starts_with("total")) {
+            back.retain(|key, _| usage.contains_key(key)); // a sum and its like may be added
+        }
+        differ("usage", sorted(usage), sorted(&back));
+    }
+    if carries.id && first.id.is_some() {
+        differ("id", format!("{:?}", first.id), format!("{:?}", back.id));
+    }
+    if carries.model && first.model.is_some() {
+        differ("model", format!("{:?}", first.model), format!("{:?}", back.model));
+    }
+    found
+}
+
+/// Arguments as a client reads them; none at all mean an empty object.
+fn arguments(text: &str) -> String {
+    match serde_json::from_str::<Value>(text) {
+        _ if text.is_empty() => "{}".into(),
+        Ok(Value::Object(map)) => sorted(&map),
+        Ok(value) => value.to_string(),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn sorted(map: &Map<String, Value>) -> String {
+    let mut value = Value::Object(map.clone());
+    value.sort_all_objects();
+    value.to_string()
+}
+
+fn signatures(reply: &Reply) -> String {
+    let signature = |p: &Part| match p {
+        Part::Text { signature, .. } | Part::Reasoning { signature, .. } => signature.clone(),
+        Part::RedactedReasoning(data) => Some(data.clone()),
+        Part::ToolCall(call) => call.signature.clone(),
+    };
+    reply.parts.iter().filter_map(signature).collect::<Vec<_>>().join(" ")
+}
+
+fn order(reply: &Reply) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    for part in &reply.parts {
+        let kind = match part {
+            Part::Text { .. } => "text",
+            Part::Reasoning { .. } => "reasoning",
+            Part::RedactedReasoning(_) => "redacted",
+            Part::ToolCall(_) => "call",
+        };
+        if kind == "call" || kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds.join(" ")
+}
+
+/// Where a turn differs from what another collapser made of the stream: the field, ours, theirs.
+pub(crate) fn second_opinion(codec: &dyn Codec, reply: &Reply, expected: &Expected) -> Vec<(&'static str, String)> {
+    let mut otherwise = Vec::new();
+    let mut differ = |what, ours: String, theirs: String| {
+        if ours != theirs {
+            otherwise.push((what, format!("{} and not {}", short(&ours), short(&theirs))));
+        }
+    };
+    differ("text", reply.content(), expected.text.clone());
+    differ("reasoning", reply.reasoning(), expected.reasoning.clone());
+    differ("refusal", reply.refusal.clone().unwrap_or_default(), expected.refusal.clone().unwrap_or_default());
+    let calls: Vec<_> = reply.tool_calls().map(|c| (c.name.clone(), arguments(&c.arguments))).collect();
+    let theirs = expected.tool_calls.iter().map(|c| (c.name.clone().unwrap_or_default(), arguments(&c.arguments)));
+    differ("tool calls", format!("{calls:?}"), format!("{:?}", theirs.collect::<Vec<_>>()));
+    let given = |ids: Vec<Option<&str>>| format!("{:?}", ids.into_iter().flatten().collect::<Vec<_>>());
+    let ours = reply.tool_calls().map(|c| c.id.as_deref()).collect();
+    if codec.carries().call_ids && expected.tool_calls.iter().all(|c| c.id.is_some()) {
+        differ("ids", given(ours), given(expected.tool_calls.iter().map(|c| c.id.as_deref()).collect()));
+    }
+    let word = reply.finish_word();
+    let ours = codec.finish_words().map_or_else(|| word.to_owned(), |words| provider::finish_out(words, word));
+    let theirs = expected.finish_reason.as_str().map_or_else(|| expected.finish_reason.to_string(), str::to_owned);
+    differ("finish", ours, theirs);
+    let usage = |usage: &Option<Map<String, Value>>| usage.as_ref().map(sorted).unwrap_or_default();
+    differ("usage", usage(&reply.usage), usage(&expected.usage));
+    otherwise
+}
+
+fn short(text: &str) -> String {
+    const CHARS: usize = 160;
+    let cut: String = text.chars().take(CHARS).collect();
+    if cut.len() < text.len() { format!("`{cut}…`") } else { format!("`{cut}`") }
+}
