@@ -429,10 +429,12 @@ impl Pump {
     }
 
     async fn pass(&mut self, chunk: Bytes, held: &mut Vec<Bytes>) {
+        let last = self.upstream.at_end();
         let Some(recording) = &mut self.recording else { return self.send(chunk).await };
         let free = recording.feed(&chunk);
         let done = recording.done();
-        let last = self.upstream.at_end();
+        // A client that was told the length has the end with the last byte, whatever that is.
+        let free = if last && recording.plan.is_some() { 0 } else { free };
         if free > 0 {
             self.send_all(held).await;
             self.send(chunk.slice(..free)).await;
