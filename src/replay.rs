@@ -76,13 +76,13 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             }
             response
         }
-        answer => encoded(answer, playback, endpoint, manner),
+        answer => encoded(answer, fixture, endpoint, manner),
     }
 }
 
-fn encoded(answer: &Answer, playback: &Playback, endpoint: &Endpoint<'_>, manner: &Manner) -> Response<Body> {
-    let request = endpoint.request;
-    let answer = filled(answer, request);
+fn encoded(answer: &Answer, fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> Response<Body> {
+    let (request, playback) = (endpoint.request, &fixture.playback);
+    let answer = filled(answer, request, fixture.recorded());
     let to = Encoding {
         request,
         chunk_chars: playback.chunk_chars.unwrap_or(manner.chunk_chars).max(1),
@@ -103,11 +103,13 @@ fn encoded(answer: &Answer, playback: &Playback, endpoint: &Endpoint<'_>, manner
     }
 }
 
-/// Embeddings with exactly one vector an input; all else as it is.
-fn filled<'a>(answer: &'a Answer, request: &Request<'_>) -> Cow<'a, Answer> {
+/// Embeddings with a vector for each input; all else as it is. A provider may count inputs otherwise: what was recorded
+/// is not cut.
+fn filled<'a>(answer: &'a Answer, request: &Request<'_>, recorded: bool) -> Cow<'a, Answer> {
     let Answer::Embeddings(embeddings) = answer else { return Cow::Borrowed(answer) };
     let wanted = request.inputs.len().max(1);
-    if embeddings.vectors.len() == wanted {
+    let given = embeddings.vectors.len();
+    if given == wanted || (recorded && given > wanted) {
         return Cow::Borrowed(answer);
     }
     let vectors = (0..wanted).map(|i| match &embeddings.vectors[..] {
