@@ -63,7 +63,7 @@ impl Codec for Chat {
             request.messages.push(Message::new(Role::User, message.0));
         }
         request.messages.extend(body.tool_results.into_iter().flatten().map(ToolResult::into_message));
-        request.tools = body.tools.into_iter().flatten().map(|t| t.name.0).collect();
+        request.tools = body.tools.into_iter().flatten().filter_map(|t| Some(t.name?.0)).collect();
         request.response_format = body.response_format.and_then(|f| f.kind).map(|k| k.0);
         Ok(request)
     }
@@ -137,8 +137,9 @@ struct Body<'a> {
 
 #[derive(Deserialize)]
 struct Tool<'a> {
-    #[serde(borrow)]
-    name: Str<'a>,
+    /// Writer's tools hold it in a member `function`.
+    #[serde(borrow, default)]
+    name: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
