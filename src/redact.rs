@@ -170,6 +170,10 @@ fn token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')
 }
 
+fn alphanumeric(b: u8) -> bool {
+    b.is_ascii_alphanumeric()
+}
+
 fn upper(b: u8) -> bool {
     b.is_ascii_uppercase() || b.is_ascii_digit()
 }
@@ -215,7 +219,7 @@ const SHAPES: &[Shape] = &[
     Shape { prefix: "hooks.slack.com/services/", body: base64, min: 20 },
     Shape { prefix: "hf_", body: token, min: 30 },  // Hugging Face
     Shape { prefix: "gsk_", body: token, min: 30 }, // Groq
-    Shape { prefix: "xai-", body: token, min: 30 },
+    Shape { prefix: "xai-", body: alphanumeric, min: 30 }, // and not a file's name
     Shape { prefix: "r8_", body: token, min: 30 }, // Replicate
     Shape { prefix: "pplx-", body: token, min: 30 },
     Shape { prefix: "nvapi-", body: token, min: 30 },
@@ -495,6 +499,7 @@ mod tests {
             "é sk",
             "basic internationalization",
             "a secret access key: none",
+            "xai-xai-tmp-imgen-cec8be61-b894-99a2-b650-ff214ecc89b4-07d9e473.jpeg",
         ] {
             assert_eq!(Redactor::default().redact(text), text);
         }
