@@ -10,15 +10,17 @@ mod corpus {
     pub(crate) mod captures;
     pub(crate) mod judge;
     pub(crate) mod known;
+    pub(crate) mod mutate;
     pub(crate) mod player;
     pub(crate) mod session;
 }
 
 use aimock::reply::Answer;
 use aimock::request::Kind;
-use corpus::captures::{self, Capture, Wanted};
+use corpus::captures::{self, Capture, Expected, Wanted};
 use corpus::judge::{self, Outcome};
 use corpus::known;
+use corpus::mutate::{self, Mutation, Noise};
 use corpus::player::Player;
 use corpus::session::{Folder, Got, Session};
 use std::collections::HashSet;
@@ -48,22 +50,110 @@ fn every_answer_is_replayed_as_it_was_on_the_wire() {
 #[test]
 fn what_is_listed_by_name_is_still_so() {
     let Some(captures) = captures::read() else { return };
-    let mut faults = Vec::new();
     let raw = |c: &Capture| c.request.found().codec.kind() == Kind::Raw;
-    let outcomes: Vec<Outcome> = captures.iter().map(judge::meaning).collect();
-    for (index, (capture, outcome)) in captures.iter().zip(&outcomes).enumerate() {
-        let verbatim = matches!(outcome, Outcome::Whole(answer) if matches!(**answer, Answer::Raw(_)));
-        if raw(capture) && !known::RAW_FORMATS.lists(capture) {
-            faults.push((index, format!("{} has no codec and is not listed", capture.row.format)));
+    let verbatim = |c: &Capture| {
+        let raw = |answer: &Answer| matches!(answer, Answer::Raw(_));
+        matches!(judge::meaning(c), Outcome::Whole(answer) if raw(&answer))
+    };
+    let mut faults = Vec::new();
+    for (index, capture) in captures.iter().enumerate() {
+        let (raw, verbatim) = (raw(capture), verbatim(capture));
+        if raw != known::RAW_ENDPOINTS.lists(capture) {
+            faults.push((index, format!("an endpoint without a codec: {raw}, but listed: {}", !raw)));
         }
-        if !raw(capture) && verbatim && !known::RAW_ANSWERS.lists(capture) {
-            faults.push((index, "kept as it is and not listed".into()));
-        }
-        if raw(capture) != known::RAW_FORMATS.lists(capture) {
-            faults.push((index, "listed as a format without a codec, which it is not".into()));
+        if !raw && capture.row.claims_success() && verbatim != known::RAW_ANSWERS.lists(capture) {
+            faults.push((index, format!("kept as it is: {verbatim}, but listed: {}", !verbatim)));
         }
     }
     report(&captures, &faults);
+    if captures::are_all() {
+        let unfinished = |c: &Capture| matches!(judge::meaning(c), Outcome::Whole(_)) && c.unfinished();
+        let mut idle = known::RAW_ENDPOINTS.idle(&captures, raw);
+        idle.extend(known::RAW_ANSWERS.idle(&captures, verbatim));
+        idle.extend(known::WHOLE_WITHOUT_REASON.idle(&captures, unfinished));
+        for (field, of, _) in known::DISAGREEMENTS {
+            let differs = |c: &Capture| known::names(of, c) && otherwise(c).iter().any(|(what, _)| what == field);
+            idle.extend((!captures.iter().any(differs)).then_some(*of));
+        }
+        assert!(idle.is_empty(), "no longer so: {idle:?}");
+    }
+}
+
+/// Where a capture's meaning is not what the other collapser sees.
+fn otherwise(capture: &Capture) -> Vec<(&'static str, String)> {
+    match (judge::meaning(capture), &capture.expected) {
+        (Outcome::Whole(answer), Some(expected)) => match *answer {
+            Answer::Turn(reply) => judge::second_opinion(capture.request.found().codec, &reply, expected),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Each capture, once in `AIMOCK_MUTANTS` (1) for every mutation.
+#[test]
+fn what_was_tampered_with_breaks_no_promise() {
+    let Some(captures) = captures::read() else { return };
+    let rounds = std::env::var("AIMOCK_MUTANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let mut noise = Noise(rounds as u64);
+    let mut mutants = Vec::new();
+    for round in 0..rounds {
+        for (index, capture) in captures.iter().enumerate() {
+            let mutation = mutate::ALL[(index + round) % mutate::ALL.len()];
+            mutants.extend(mutate::mutated(capture, mutation, &mut noise).map(|mutant| (mutation, index, mutant)));
+        }
+    }
+    let played = &Arc::new(mutants.iter().map(|(.., mutant)| mutant.clone()).collect::<Vec<_>>());
+    let player = Player::start(Arc::clone(played));
+    let (url, mutants, captures) = (&player.url(), &mutants, &captures);
+    let faults = in_shards(played, |mine| async move {
+        let folder = Folder::new();
+        let mut session = Session::recording(&folder, url, false).await;
+        let mut faults = Vec::new();
+        for index in mine {
+            let (mutation, original, mutant) = &mutants[index];
+            let found = tampered(&mut session, &folder, &captures[*original], *mutation, (index, mutant)).await;
+            faults.extend(found.into_iter().map(|what| (index, format!("{mutation:?}: {what}"))));
+        }
+        faults
+    });
+    report(played, &faults);
+}
+
+/// Relays, records and replays a capture that was tampered with.
+async fn tampered(
+    session: &mut Session,
+    folder: &Folder,
+    original: &Capture,
+    mutation: Mutation,
+    (index, mutant): (usize, &Capture),
+) -> Vec<String> {
+    let test = format!("t{index}");
+    let got = session.ask(&mutant.request, index, Some(&test)).await;
+    let mut faults = different_bytes(mutant, &got, "proxy");
+    let recorded = folder.recorded(Some(&test)).len();
+    let meaning = match judge::meaning(mutant) {
+        Outcome::Whole(answer) if (200..300).contains(&mutant.row.status) => Some(*answer),
+        _ => None,
+    };
+    if recorded != usize::from(meaning.is_some()) {
+        faults.push(format!("{recorded} recordings"));
+    }
+    if mutation.means_nothing()
+        && let (Ok(Some(truth)), known) = (truth(original), &meaning)
+        && known.as_ref().is_none_or(|answer| !judge::same(original.request.found().codec, &truth, answer))
+    {
+        faults.push("it means something else".into());
+    }
+    if mutation == Mutation::Cut && meaning.is_some() && !judge::may_be_whole(mutant) {
+        faults.push("recorded without an end".into());
+    }
+    if let Some(answer) = meaning.filter(|_| recorded == 1) {
+        // Nobody else has an opinion on it.
+        let mutant = Capture { expected: None, ..mutant.clone() };
+        faults.extend(replay(session, &mutant, index, &answer).await.into_iter().map(|w| format!("replayed {w}")));
+    }
+    faults
 }
 
 type Faults = Vec<(usize, String)>;
@@ -143,9 +233,7 @@ fn truth(capture: &Capture) -> Result<Option<Answer>, String> {
     if let Err(why) = capture.request.decoded() {
         return Err(format!("its request is refused: {why}"));
     }
-    // Of what has no codec, nobody knows a finish reason.
-    let raw = capture.request.found().codec.kind() == Kind::Raw;
-    let unfinished = !raw && capture.expected.as_ref().is_some_and(|e| e.finish_reason.is_null());
+    let unfinished = capture.unfinished();
     match (judge::meaning(capture), capture.row.claims_success()) {
         (Outcome::Whole(_), false) => Err("an error that comes out whole".into()),
         (_, false) => Ok(None),
@@ -155,7 +243,6 @@ fn truth(capture: &Capture) -> Result<Option<Answer>, String> {
         (Outcome::Whole(answer), true) => Ok(Some(*answer)),
         (Outcome::Cut, true) if unfinished => Ok(None),
         (Outcome::Cut, true) => Err("a whole answer that comes out cut".into()),
-        (Outcome::Fault(_), true) if known::ERRORS.lists(capture) => Ok(None),
         (Outcome::Fault(fault), true) => Err(format!("{fault:?}")),
         (Outcome::Broken(what), true) => Err(what),
     }
@@ -185,13 +272,15 @@ fn different_bytes(capture: &Capture, got: &Got, source: &str) -> Vec<String> {
 async fn replay(session: &mut Session, capture: &Capture, index: usize, answer: &Answer) -> Vec<String> {
     let test = format!("t{index}");
     let got = session.ask(&capture.request, index, Some(&test)).await;
+    dump(capture, "same", &got);
     let mut faults = different_meaning(&capture.request, answer, &got);
     let mut differences: Vec<String> = faults.drain(..).map(|what| format!("as asked: {what}")).collect();
     if let (Answer::Turn(_), Some(expected)) = (answer, &capture.expected) {
-        differences.extend(second_opinion(capture, &got, expected));
+        differences.extend(second_opinion(capture, answer, &got, expected));
     }
     if let (Answer::Turn(_), Some(other)) = (answer, capture.request.other_way()) {
         let got = session.ask(&other, index, Some(&test)).await;
+        dump(capture, "other", &got);
         differences.extend(different_meaning(&other, answer, &got).into_iter().map(|w| format!("the other way: {w}")));
     }
     differences
@@ -208,14 +297,16 @@ fn different_meaning(asked: &Wanted, answer: &Answer, got: &Got) -> Vec<String> 
     judge::compare(asked.found().codec, answer, got.framing(asked.framing()), content_type, &got.body)
 }
 
-fn second_opinion(capture: &Capture, got: &Got, expected: &captures::Expected) -> Vec<String> {
+fn second_opinion(capture: &Capture, first: &Answer, got: &Got, expected: &Expected) -> Vec<String> {
     let codec = capture.request.found().codec;
     let content_type = got.content_type.as_deref().unwrap_or("");
     let framing = got.framing(capture.request.framing());
     let Outcome::Whole(answer) = judge::collapse(codec, framing, content_type, &got.body) else { return Vec::new() };
     let Answer::Turn(reply) = *answer else { return Vec::new() };
-    let otherwise = judge::second_opinion(codec, &reply, expected).into_iter();
-    let otherwise = otherwise.filter(|(field, _)| !known::disagreed(capture, field));
+    // Usage that was not sent is estimated.
+    let estimated = matches!(first, Answer::Turn(first) if first.usage.is_none());
+    let known = |field: &str| known::disagreed(capture, field) || (estimated && field == "usage");
+    let otherwise = judge::second_opinion(codec, &reply, expected).into_iter().filter(|(field, _)| !known(field));
     otherwise.map(|(field, how)| format!("otherwise than expected.jsonl has it: {field} {how}")).collect()
 }
 
@@ -260,4 +351,12 @@ async fn one_round(captures: &[Capture], round: Vec<usize>, upstream: &str) -> F
         faults.extend(different.map(|what| (index, format!("replayed after a restart: {what}"))));
     }
     faults
+}
+
+fn dump(capture: &Capture, how: &str, got: &Got) {
+    if let Some(folder) = std::env::var_os("DUMP") {
+        let path = std::path::Path::new(&folder).join(format!("{}.{how}", capture.row.dir.replace('/', "~")));
+        std::fs::write(path.with_extension(format!("{how}.ct")), got.content_type.clone().unwrap_or_default()).unwrap();
+        std::fs::write(path, &got.body).unwrap();
+    }
 }

@@ -2,6 +2,8 @@
 
 use aimock::frame::Framing;
 use aimock::provider::{self, Call, Head, Matched};
+use aimock::redact::Redactor;
+use aimock::request::canonical::{Ignore, Subject, canonical};
 use aimock::request::{Kind, Request};
 use base64::Engine;
 use hyper::HeaderMap;
@@ -107,7 +109,7 @@ pub(crate) fn read() -> Option<Vec<Capture>> {
 }
 
 /// Whether all captures are there, so that what is listed by name must occur.
-pub(crate) fn all() -> bool {
+pub(crate) fn are_all() -> bool {
     std::env::var_os("AIMOCK_FORMAT").is_none()
 }
 
@@ -126,6 +128,13 @@ impl Capture {
         let folder = folder.join(&row.dir);
         let asked: Asked = serde_json::from_slice(&bytes(&folder.join("request.json"))).expect("a request.json");
         Capture { request: Wanted::new(&asked, &row), answer: bytes(&folder.join("response.raw")), expected, row }
+    }
+
+    /// Whether it is a stream without a finish reason, as far as the other collapser sees. It sees none in what has no
+    /// codec.
+    pub(crate) fn unfinished(&self) -> bool {
+        let raw = self.request.found().codec.kind() == Kind::Raw;
+        !raw && self.expected.as_ref().is_some_and(|e| e.finish_reason.is_null())
     }
 
     /// The answer in the pieces in which the network brought it, or in odd ones.
@@ -266,20 +275,23 @@ impl Wanted {
         Some(other)
     }
 
-    /// Equal for requests that a server may take for the same one.
+    /// Equal for requests that a server takes for the same one.
     pub(crate) fn key(&self) -> String {
-        let mut body = serde_json::from_slice::<Value>(&self.body)
-            .unwrap_or_else(|_| String::from_utf8_lossy(&self.body).into_owned().into());
-        if let Some(members) = body.as_object_mut() {
-            for name in ["stream", "stream_options", "user", "metadata", "store"] {
-                members.remove(name);
-            }
-        }
-        body.sort_all_objects();
         let found = self.found();
-        let place = if found.codec.kind() == Kind::Raw { self.target.as_str() } else { found.codec.wire() };
+        let raw = found.codec.kind() == Kind::Raw;
+        let mut query: Vec<&str> = self.head().query.split('&').collect();
+        query.sort_unstable();
+        let place = format!("{} {} {}", self.method, self.head().path, query.join("&"));
+        let place = if raw { place } else { found.codec.wire().to_owned() };
         let model = self.decoded().map(|r| r.model.into_owned()).unwrap_or_default();
-        format!("{place} {model} {body}")
+        let subject = Subject {
+            wire: &place,
+            model: &model,
+            body: &self.body,
+            content_type: self.head().header("content-type").unwrap_or(""),
+            call_ids: found.codec.call_ids(),
+        };
+        canonical(&subject, &Redactor::default(), &Ignore::default()).request.to_string()
     }
 }
 
