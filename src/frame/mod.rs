@@ -155,7 +155,7 @@ impl Decoder {
     /// [`FrameError::Corrupt`]: the body ended inside a frame that its framing does not let end there.
     pub fn end(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         match self {
-            Decoder::Whole(d) => Ok(d.end()),
+            Decoder::Whole(d) => Ok(Some(d.end())),
             Decoder::Sse(d) => Ok(d.end()),
             Decoder::Ndjson(d) => d.end(),
             Decoder::JsonArray(d) => d.end(),
@@ -187,8 +187,9 @@ impl Whole {
         Ok(Status::Incomplete)
     }
 
-    fn end(&mut self) -> Option<Frame<'_>> {
-        (!self.body.is_empty()).then(|| Frame::data(&self.body))
+    /// A body may be empty.
+    fn end(&mut self) -> Frame<'_> {
+        Frame::data(&self.body)
     }
 }
 

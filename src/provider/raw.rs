@@ -4,6 +4,7 @@ use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Prog
 use crate::frame::{Frame, Frames, Framing};
 use crate::reply::{Answer, RawAnswer, RawBody};
 use crate::request::{Kind, Request};
+use serde::de::IgnoredAny;
 
 /// The wire of endpoints that no codec reads.
 #[derive(Debug)]
@@ -54,10 +55,21 @@ struct Keep {
     body: Vec<u8>,
 }
 
+impl Keep {
+    fn is_json(&self) -> bool {
+        let media = self.content_type.split(';').next().unwrap_or("").trim();
+        media.eq_ignore_ascii_case("application/json") || media.ends_with("+json")
+    }
+}
+
 impl Collapse for Keep {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
+        let first = self.body.is_empty();
         self.body.extend_from_slice(frame.data);
-        Ok(Progress::Finished)
+        // Of all that is kept as it is, JSON alone shows that it was cut.
+        let cut = |data| serde_json::from_slice::<IgnoredAny>(data).is_err_and(|e| e.is_eof());
+        let cut = first && !frame.data.is_empty() && self.is_json() && cut(frame.data);
+        Ok(if cut { Progress::More } else { Progress::Finished })
     }
 
     fn kept_bytes(&self) -> usize {
@@ -73,5 +85,26 @@ impl Collapse for Keep {
             retry_after: None,
             body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(content_type: &str, body: &str) -> Progress {
+        let head = AnswerHead { framing: Framing::Whole, status: 200, content_type };
+        collapser(&head).push(&Frame::data(body.as_bytes())).expect("nothing is refused")
+    }
+
+    #[test]
+    fn json_shows_that_it_was_cut_and_nothing_else_does() {
+        for whole in ["{\"a\":[1]}", " [] \n", "", "{\"a\":1}{\"a\":2}", "no JSON"] {
+            assert_eq!(progress("application/json; charset=utf-8", whole), Progress::Finished, "{whole}");
+        }
+        for cut in ["{\"a\":[1", "[", "{\"a\":\"b"] {
+            assert_eq!(progress("application/json", cut), Progress::More, "{cut}");
+            assert_eq!(progress("text/plain", cut), Progress::Finished, "{cut}");
+        }
     }
 }
