@@ -37,10 +37,14 @@ impl Row {
         }
     }
 
+    pub(crate) fn succeeded(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     /// A success that says nowhere that it is an error.
     pub(crate) fn claims_success(&self) -> bool {
         let error = |f: &String| f == "error_mid_stream" || f == "error_body";
-        (200..300).contains(&self.status) && !self.features.iter().any(error)
+        self.succeeded() && !self.features.iter().any(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What must become of an answer, and whether what a client got is equal to it.
 
 use super::captures::{Capture, Expected};
-use aimock::frame::{Decoder, Frame, Framing, Status};
+use aimock::frame::{Decoder, Framing, Status};
 use aimock::provider::{self, AnswerHead, Codec, Fault, Progress};
 use aimock::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply, ToolCall};
 use serde_json::{Map, Value};
@@ -9,31 +9,30 @@ use serde_json::{Map, Value};
 /// How an answer's body ends, for its codec.
 pub(crate) enum Outcome {
     Whole(Box<Answer>),
+    /// Whole, but its terminal frame would not be kept back.
+    Unmarked(Box<Answer>),
     Cut,
     Fault(Fault),
     Broken(String),
 }
 
-/// Collapses a body as a relay does.
+/// Collapses a body as a relay does: to its terminal frame, else to its end.
 pub(crate) fn collapse(codec: &dyn Codec, told: Framing, content_type: &str, body: &[u8]) -> Outcome {
     let framing = codec.framing(told);
     let mut decoder = Decoder::new(framing);
     let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type });
     let mut progress = Progress::More;
-    let mut push = |frame: &Frame<'_>, bytes: &[u8], progress: &mut Progress| {
-        let before = std::mem::replace(progress, collapser.push(frame).map_err(Outcome::Fault)?);
-        let ends = framing != Framing::Whole && before != Progress::Done && *progress == Progress::Done;
-        if ends && !codec.end_markers().iter().any(|marker| holds(bytes, marker)) {
-            return Err(Outcome::Broken("a terminal frame without mark".into()));
-        }
-        Ok(())
-    };
     let mut rest = body;
-    loop {
+    while progress != Progress::Done {
         match decoder.next(rest) {
             Ok(Status::Frame { frame, used }) => {
-                if let Err(outcome) = push(&frame, &rest[..used], &mut progress) {
-                    return outcome;
+                progress = match collapser.push(&frame) {
+                    Ok(progress) => progress,
+                    Err(fault) => return Outcome::Fault(fault),
+                };
+                if progress == Progress::Done && !codec.end_markers().iter().any(|marker| holds(&rest[..used], marker))
+                {
+                    return Outcome::Unmarked(Box::new(collapser.finish()));
                 }
                 rest = &rest[used..];
             }
@@ -41,15 +40,15 @@ pub(crate) fn collapse(codec: &dyn Codec, told: Framing, content_type: &str, bod
             Err(e) => return Outcome::Broken(e.to_string()),
         }
     }
-    match decoder.end() {
-        Ok(None) => {}
-        Ok(Some(frame)) => {
-            if let Err(outcome) = push(&frame, rest, &mut progress) {
-                return outcome;
-            }
+    if progress != Progress::Done {
+        match decoder.end() {
+            Ok(None) => {}
+            Ok(Some(frame)) => match collapser.push(&frame) {
+                Ok(last) => progress = last,
+                Err(fault) => return Outcome::Fault(fault),
+            },
+            Err(e) => return Outcome::Broken(e.to_string()),
         }
-        Err(_) if progress == Progress::Done => {}
-        Err(e) => return Outcome::Broken(e.to_string()),
     }
     if progress == Progress::More { Outcome::Cut } else { Outcome::Whole(Box::new(collapser.finish())) }
 }
@@ -79,6 +78,7 @@ pub(crate) fn compare(
     }
     let back = match collapse(codec, framing, content_type, body) {
         Outcome::Whole(back) => *back,
+        Outcome::Unmarked(_) => return vec!["a terminal frame without mark".into()],
         Outcome::Cut => return vec!["cut".into()],
         Outcome::Fault(fault) => return vec![format!("{fault:?}")],
         Outcome::Broken(what) => return vec![what],
@@ -104,7 +104,8 @@ pub(crate) fn same(codec: &dyn Codec, a: &Answer, b: &Answer) -> bool {
 pub(crate) fn may_be_whole(capture: &Capture) -> bool {
     let ends: &[&str] = match capture.request.found().codec.wire() {
         _ if capture.row.framing() == Framing::Whole => {
-            return serde_json::from_slice::<Value>(&capture.answer).is_ok();
+            let json = capture.row.content_type.as_deref().is_some_and(|t| t.starts_with("application/json"));
+            return !json || serde_json::from_slice::<Value>(&capture.answer).is_ok();
         }
         "openai-chat" => &["[DONE]", "\"finish_reason\":\"", "\"finish_reason\": \""],
         "openai-responses" => &["response.completed", "response.incomplete"],
@@ -199,6 +200,10 @@ fn different_turns(codec: &dyn Codec, first: &Reply, back: &Reply) -> Vec<String
 fn arguments(text: &str) -> String {
     match serde_json::from_str::<Value>(text) {
         _ if text.is_empty() => "{}".into(),
+        // What is no JSON goes into an object where the wire wants one.
+        Ok(Value::Object(map)) if map.len() == 1 && map.contains_key("_raw") => {
+            map["_raw"].as_str().unwrap_or_default().to_owned()
+        }
         Ok(Value::Object(map)) => sorted(&map),
         Ok(value) => value.to_string(),
         Err(_) => text.to_owned(),

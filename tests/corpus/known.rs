@@ -72,6 +72,8 @@ pub(crate) const WHOLE_WITHOUT_REASON: Known = Known(&[
     ("ef2c2131", "the prompt was blocked, which ends the answer"),
 ]);
 
+const TWO_ANSWERS: &str = "two answers in one body, of which it reads the last: the first one's end is the end";
+
 /// Where the other collapser sees something else: the field, of whom, and why.
 pub(crate) const DISAGREEMENTS: &[(&str, &str, &str)] = &[
     ("usage", "cohere-v1-chat-ndjson", "it reads the tokens alone of what belongs to the answer"),
@@ -82,7 +84,6 @@ pub(crate) const DISAGREEMENTS: &[(&str, &str, &str)] = &[
     ),
     ("reasoning", "cohere-v2-chat-sse", "it does not read tool_plan"),
     ("usage", "ollama-chat-ndjson", "it reads the counts alone, and not the durations"),
-    ("usage", "ollama-generate-ndjson", "it reads the counts alone, and not the durations"),
     ("usage", "5a6ec9ff", "it does not read x_groq.usage"),
     ("usage", "66a294bb", "it does not read x_groq.usage"),
     ("reasoning", "c4710c35", "it reads the summary alone, and not the reasoning's text"),
@@ -97,6 +98,13 @@ pub(crate) const DISAGREEMENTS: &[(&str, &str, &str)] = &[
     ("finish", "gemini-jsonarray", "finish reasons come as numbers, and go out as words"),
     ("tool calls", "da2d8efa", "it does not read partialArgs"),
     ("tool calls", "72c0ceb0", "it does not read partialArgs"),
+    ("text", "e36d5425", TWO_ANSWERS),
+    ("reasoning", "e36d5425", TWO_ANSWERS),
+    ("tool calls", "e36d5425", TWO_ANSWERS),
+    ("ids", "e36d5425", TWO_ANSWERS),
+    ("usage", "e36d5425", TWO_ANSWERS),
+    ("text", "35e5e030", TWO_ANSWERS),
+    ("usage", "35e5e030", TWO_ANSWERS),
     ("finish", "95dddc80", "it reads a status that is not there"),
     ("finish", "25b1d19e", "[DONE] came, and no reason: it is implied"),
     ("finish", "8eefdb04", "[DONE] came, and no reason: it is implied"),

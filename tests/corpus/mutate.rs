@@ -72,7 +72,7 @@ pub(crate) fn mutated(capture: &Capture, mutation: Mutation, noise: &mut Noise) 
             frames.concat()
         }
         Mutation::NewMembers => {
-            let all = frames.iter().map(|frame| in_json(framing, frame, &mut |value| add_members(value, true)));
+            let all = frames.iter().map(|frame| in_json(framing, frame, &mut add_members));
             all.collect::<Option<Vec<_>>>()?.concat()
         }
         Mutation::Null | Mutation::Gone => {
@@ -176,13 +176,14 @@ fn in_json(framing: Framing, frame: &[u8], change: &mut dyn FnMut(&mut Value)) -
 }
 
 /// Adds a member to objects whose members are the API's own, and not a tool's arguments.
-fn add_members(value: &mut Value, outermost: bool) {
-    const FREE: [&str; 7] = ["arguments", "args", "input", "parameters", "usage", "meta", "usageMetadata"];
+fn add_members(value: &mut Value) {
+    const FREE: [&str; 8] =
+        ["arguments", "args", "input", "parameters", "usage", "meta", "usageMetadata", "embeddings"];
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| add_members(item, outermost)),
+        Value::Array(items) => items.iter_mut().for_each(add_members),
         Value::Object(members) => {
             let inner = members.iter_mut().filter(|(name, _)| !FREE.contains(&name.as_str()));
-            inner.for_each(|(_, member)| add_members(member, false));
+            inner.for_each(|(_, member)| add_members(member));
             members.insert("x_stranger".into(), json!({"n": [1, null, {}]}));
         }
         _ => {}
