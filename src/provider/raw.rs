@@ -68,7 +68,7 @@ impl Collapse for Keep {
         self.body.extend_from_slice(frame.data);
         // Of all that is kept as it is, JSON alone shows that it was cut.
         let cut = |data| serde_json::from_slice::<IgnoredAny>(data).is_err_and(|e| e.is_eof());
-        let cut = first && !frame.data.is_empty() && self.is_json() && cut(frame.data);
+        let cut = first && self.is_json() && cut(frame.data);
         Ok(if cut { Progress::More } else { Progress::Finished })
     }
 
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn json_shows_that_it_was_cut_and_nothing_else_does() {
-        for whole in ["{\"a\":[1]}", " [] \n", "", "{\"a\":1}{\"a\":2}", "no JSON"] {
+        for whole in ["{\"a\":[1]}", " [] \n", "{\"a\":1}{\"a\":2}", "no JSON"] {
             assert_eq!(progress("application/json; charset=utf-8", whole), Progress::Finished, "{whole}");
         }
-        for cut in ["{\"a\":[1", "[", "{\"a\":\"b"] {
+        for cut in ["", "{\"a\":[1", "[", "{\"a\":\"b"] {
             assert_eq!(progress("application/json", cut), Progress::More, "{cut}");
             assert_eq!(progress("text/plain", cut), Progress::Finished, "{cut}");
         }
