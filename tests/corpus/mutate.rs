@@ -60,11 +60,14 @@ impl Noise {
 pub(crate) fn mutated(capture: &Capture, mutation: Mutation, noise: &mut Noise) -> Option<Capture> {
     let framing = capture.row.framing();
     let body = &capture.answer;
+    if mutation == Mutation::OtherLineEnds && !matches!(framing, Framing::Sse | Framing::Ndjson) {
+        return None;
+    }
     let mut frames = frames(framing, body);
     let answer = match mutation {
         Mutation::Cut => body[..noise.below(body.len())].to_vec(),
         Mutation::WithoutEnd if frames.len() > 1 => frames[..frames.len() - 1].concat(),
-        Mutation::OtherLineEnds => other_line_ends(framing, body)?,
+        Mutation::OtherLineEnds => other_line_ends(body)?,
         Mutation::Strangers => {
             for stranger in strangers(framing) {
                 frames.insert(noise.below(frames.len()), stranger);
@@ -121,14 +124,15 @@ fn frames(framing: Framing, body: &[u8]) -> Vec<Vec<u8>> {
 
 /// Where the first empty line ends.
 fn blank_line(text: &[u8]) -> Option<usize> {
-    let ends = ["\r\n\r\n", "\n\n"].map(|end| memchr::memmem::find(text, end.as_bytes()).map(|at| at + end.len()));
-    ends.into_iter().flatten().min()
+    let mut ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
+    ends.find_map(|end| match &text[end..] {
+        [b'\n', ..] => Some(end + 1),
+        [b'\r', b'\n', ..] => Some(end + 2),
+        _ => None,
+    })
 }
 
-fn other_line_ends(framing: Framing, body: &[u8]) -> Option<Vec<u8>> {
-    if !matches!(framing, Framing::Sse | Framing::Ndjson) {
-        return None;
-    }
+fn other_line_ends(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let other = if text.contains("\r\n") { text.replace("\r\n", "\n") } else { text.replace('\n', "\r\n") };
     Some(other.into_bytes())
