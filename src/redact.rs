@@ -217,10 +217,10 @@ const SHAPES: &[Shape] = &[
     Shape { prefix: "xoxe-", body: token, min: 10 },
     Shape { prefix: "xapp-", body: token, min: 10 },
     Shape { prefix: "hooks.slack.com/services/", body: base64, min: 20 },
-    Shape { prefix: "hf_", body: token, min: 30 },  // Hugging Face
-    Shape { prefix: "gsk_", body: token, min: 30 }, // Groq
+    Shape { prefix: "hf_", body: token, min: 30 },         // Hugging Face
+    Shape { prefix: "gsk_", body: token, min: 30 },        // Groq
     Shape { prefix: "xai-", body: alphanumeric, min: 30 }, // and not a file's name
-    Shape { prefix: "r8_", body: token, min: 30 }, // Replicate
+    Shape { prefix: "r8_", body: token, min: 30 },         // Replicate
     Shape { prefix: "pplx-", body: token, min: 30 },
     Shape { prefix: "nvapi-", body: token, min: 30 },
     Shape { prefix: "npm_", body: token, min: 30 },

@@ -294,6 +294,7 @@ impl Wanted {
             body: &self.body,
             content_type: self.head().header("content-type").unwrap_or(""),
             call_ids: found.codec.call_ids(),
+            verbatim: raw,
         };
         canonical(&subject, &Redactor::default(), &Ignore::default()).request.to_string()
     }
