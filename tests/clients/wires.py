@@ -79,7 +79,7 @@ def openai_chat(topic, body, stream, n):
         "prompt_tokens": 19, "completion_tokens": 10 + n, "total_tokens": 29 + n,
         "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": 0},
-    }  # fmt: skip
+    }
     ids = [f"call_{n:03}{at}wXyZ" for at in range(len(calls))]
     head = {"id": f"chatcmpl-B{n:05}", "created": NOW + n, "model": f"{body.get('model', 'gpt-4o')}-2024-08-06"}
     head |= {"service_tier": "default", "system_fingerprint": f"fp_{n:08x}"}
@@ -171,7 +171,7 @@ def openai_responses(topic, body, stream, n):
         "temperature": 1.0, "text": {"format": {"type": "text"}}, "tool_choice": "auto",
         "tools": body.get("tools", []), "top_p": 1.0, "truncation": "disabled", "usage": usage, "user": None,
         "metadata": {},
-    }  # fmt: skip
+    }
     if not stream:
         return whole(response)
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
@@ -205,7 +205,7 @@ def anthropic_message(topic, model, n):
             ({"type": "thinking", "thinking": "", "signature": ""},
              [{"type": "thinking_delta", "thinking": piece} for piece in thought]
              + [{"type": "signature_delta", "signature": SIGNATURE}])
-        )  # fmt: skip
+        )
     blocks.append({"type": "text", "text": "".join(text)})
     deltas.append(({"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in text]))
     for at, (name, arguments) in enumerate(calls):
@@ -217,7 +217,7 @@ def anthropic_message(topic, model, n):
     before = {
         "input_tokens": 25, "cache_creation_input_tokens": 6, "cache_read_input_tokens": 7,
         "cache_creation": {"ephemeral_5m_input_tokens": 6, "ephemeral_1h_input_tokens": 0}, "service_tier": "standard",
-    }  # fmt: skip
+    }
     message = {"id": f"msg_{n:05}Xy", "type": "message", "role": "assistant", "model": model, "content": blocks, **stop}
     message["usage"] = {**before, "output_tokens": 12 + n}
 
@@ -268,7 +268,7 @@ def bedrock_invoke(topic, body, stream, n):
         return whole(message, **counts, X_Amzn_Bedrock_Invocation_Latency="512")
     events[-1]["amazon-bedrock-invocationMetrics"] = {
         "inputTokenCount": 25, "outputTokenCount": 12 + n, "invocationLatency": 512, "firstByteLatency": 300,
-    }  # fmt: skip
+    }
     wrapped = [
         ("chunk", {"bytes": base64.b64encode(dumps(event).encode()).decode(), "p": "abcdefghijk"[: at % 11 + 1]})
         for at, event in enumerate(events)
@@ -328,7 +328,7 @@ def gemini(topic, body, stream, n, model):
     usage = {
         "promptTokenCount": 9, "candidatesTokenCount": 10 + n, "totalTokenCount": 24 + n, "thoughtsTokenCount": 5,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
-    }  # fmt: skip
+    }
     head = {"modelVersion": model, "responseId": f"r{n:05}aF7"}
     call_parts = [{"functionCall": {"name": name, "args": arguments}} for name, arguments in calls]
     if call_parts:
@@ -475,7 +475,7 @@ def cohere_v1(topic, body, stream, n):
     response = {
         "response_id": f"aa14-{n:08}", "text": "".join(text), "generation_id": generation, "chat_history": [],
         "finish_reason": "COMPLETE", "meta": meta,
-    }  # fmt: skip
+    }
     response |= {"tool_calls": tools} if tools else {}
     if not stream:
         return whole(response)

@@ -18,7 +18,7 @@ from sdk import Sdk
 
 SDKS = [
     *sdk_openai.SDKS, *sdk_anthropic.SDKS, *sdk_google.SDKS, *sdk_cohere.SDKS, *sdk_ollama.SDKS, *sdk_boto3.SDKS,
-]  # fmt: skip
+]
 LANGUAGE = "python"
 
 

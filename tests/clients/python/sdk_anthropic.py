@@ -44,7 +44,7 @@ class Messages(Sdk):
             {"type": "text", "text": block.text} if block.type == "text" else
             {"type": "tool_use", "id": block.id, "name": block.name, "input": block.input}
             for block in answer.content
-        ]  # fmt: skip
+        ]
         results = [{"type": "tool_result", "tool_use_id": c["id"], "content": RESULT["report"]} for c in calls]
         return [*history, {"role": "assistant", "content": said}, {"role": "user", "content": results}]
 

@@ -132,7 +132,7 @@ class V1(Sdk):
     def after(self, history, answer, calls):
         results = [
             {"call": {"name": c["name"], "parameters": c["arguments"]}, "outputs": [RESULT]} for c in calls
-        ]  # fmt: skip
+        ]
         return {**history, "tool_results": results, "force_single_step": True}
 
     def hurry(self, history):

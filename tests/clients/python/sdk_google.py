@@ -75,7 +75,7 @@ class Vertex(Gemini):
         self.client = genai.Client(
             vertexai=True, project="p1", location="us-central1", credentials=Credentials(token=KEY),
             **given(base, http_options={"base_url": base}),
-        )  # fmt: skip
+        )
 
 
 SDKS = [Gemini, Vertex]
