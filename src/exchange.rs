@@ -15,8 +15,8 @@ use crate::redact::Redactor;
 use crate::relay::{self, InFlight};
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
+use crate::request::Request;
 use crate::request::canonical::{Hash, Identity, Subject};
-use crate::request::{Kind, Request};
 use crate::upstream::{BaseUrl, Outgoing, Signing, forward_headers, relay_headers, sign};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -290,14 +290,8 @@ impl<'a> Exchange<'a> {
         let path = provider::match_path(&self.head, request.kind, &app.redactor);
         let wire = provider::identity_wire(self.matched.codec, self.head.method, &path);
         let content_type = self.head.header("content-type").unwrap_or("");
-        let subject = Subject {
-            wire: &wire,
-            model: &request.model,
-            body: call.body,
-            content_type,
-            call_ids: self.matched.codec.call_ids(),
-            verbatim: self.matched.codec.kind() == Kind::Raw,
-        };
+        let subject =
+            Subject { wire: &wire, model: &request.model, body: call.body, content_type, codec: self.matched.codec };
         let identity = Identity::new(subject, &app.redactor, &app.ignore);
         let mut asked = Asked::new(request, &identity, self.head.method, &path);
         let context = scope_header(&self.head, "x-aimock-context", &app.redactor);

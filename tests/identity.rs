@@ -415,8 +415,7 @@ fn asked<T>(asks: &Asks, redactor: &Redactor, ignore: &Ignore, then: impl FnOnce
         model: &request.model,
         body: body.as_bytes(),
         content_type: "application/json",
-        call_ids: matched.codec.call_ids(),
-        verbatim,
+        codec: matched.codec,
     };
     let identity = Identity::new(subject, redactor, ignore);
     then(&Asked::new(&request, &identity, "POST", path))

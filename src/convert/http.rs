@@ -10,8 +10,8 @@ use crate::record::{Beside, Choices, Plan};
 use crate::redact::Redactor;
 use crate::relay::{collapse, framing_of};
 use crate::reply::Answer;
+use crate::request::Request;
 use crate::request::canonical::{Hash, Identity, Ignore, Subject};
-use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use std::collections::{HashMap, HashSet};
@@ -127,8 +127,7 @@ impl<'r> Converter<'r> {
             model: &request.model,
             body: call.body,
             content_type: call.head.header("content-type").unwrap_or(""),
-            call_ids: matched.codec.call_ids(),
-            verbatim: matched.codec.kind() == Kind::Raw,
+            codec: matched.codec,
         };
         let identity = Identity::new(subject, self.redactor, &self.ignore);
         let asked = Asked::new(request, &identity, call.head.method, &path);

@@ -180,6 +180,10 @@ pub trait Codec: Sync + std::fmt::Debug {
         &[]
     }
 
+    /// Brings the parts of a request's JSON body that clients write in several forms into one, so that the same request
+    /// is known again; seen by hashing alone.
+    fn one_form(&self, _body: &mut Value) {}
+
     /// What a turn can keep on this wire; what it cannot is lost on the way through.
     fn carries(&self) -> Carries {
         Carries::ALL

@@ -3,17 +3,19 @@
 //! Format version 1. The hashed bytes are `aimock 1`, the wire's name and the model, each with a newline after it, and
 //! then the body: as JSON without white space, keys sorted by their bytes, without the members that do not change what
 //! is asked (`stream`, `stream_options`, `user`, `metadata`, `store`) and the paths that `--ignore` names, tool-call ids
-//! replaced by `call_N` in the order they first occur, secrets redacted. Bodies that are not JSON are taken as they
-//! are, multipart bodies part by part without their boundary. The hash is the first 8 bytes of SHA-256. The volatile
-//! hash is over the same with volatile text in strings replaced by its kind, see [`super::volatile`].
+//! replaced by `call_N` in the order they first occur, secrets redacted, and what a wire's clients write in several
+//! forms in one of them. Bodies that are not JSON are taken as they are, multipart bodies part by part without their
+//! boundary. The hash is the first 8 bytes of SHA-256. The volatile hash is over the same with volatile text in strings
+//! replaced by its kind, see [`super::volatile`].
 //!
 //! Raw requests, whose answers are kept as they came, have their method, path and query (without secrets, sorted) after
 //! the wire's name, and `stream` and `stream_options` are part of what is asked.
 
 use super::parts::{self, Parts};
 use super::volatile;
-use crate::provider::CallId;
+use crate::provider::{CallId, Codec};
 use crate::redact::Redactor;
+use crate::request::Kind;
 use ring::digest;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -81,10 +83,9 @@ pub struct Subject<'a> {
     pub body: &'a [u8],
     /// The body's `content-type`, or empty.
     pub content_type: &'a str,
-    /// Where tool-call ids stand.
-    pub call_ids: &'static [CallId],
-    /// Its answer is kept as it came, so that how it is sent is part of what is asked.
-    pub verbatim: bool,
+    /// Its wire format: where tool-call ids stand, what is written in several forms, whether its answer is kept as it
+    /// came, so that how it is sent is part of what is asked.
+    pub codec: &'a dyn Codec,
 }
 
 /// A request's identity, worked out when it is first asked for: requests that only rules answer never pay for it.
@@ -151,7 +152,7 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         return opaque(&head, subject, redactor);
     };
     if let Value::Object(members) = &mut body {
-        let mode = MODE.iter().filter(|_| !subject.verbatim);
+        let mode = MODE.iter().filter(|_| subject.codec.kind() != Kind::Raw);
         for name in NOT_IDENTITY.iter().chain(mode) {
             members.shift_remove(*name);
         }
@@ -159,7 +160,8 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
     for pointer in &ignore.0 {
         remove(&mut body, pointer);
     }
-    number_call_ids(&mut body, subject.call_ids, &mut Vec::new());
+    subject.codec.one_form(&mut body);
+    number_call_ids(&mut body, subject.codec.call_ids(), &mut Vec::new());
     redactor.redact_json(&mut body);
     let mut text = Vec::with_capacity(subject.body.len());
     write(&body, false, &mut text);
@@ -338,12 +340,12 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const IDS: &[CallId] = &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }];
+    use crate::provider::openai_chat::Chat;
+    use crate::provider::{Head, route, verbatim};
+    use hyper::HeaderMap;
 
     fn hashes(body: &str) -> (Hash, Hash) {
-        let subject =
-            Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", call_ids: IDS, verbatim: false };
+        let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", codec: &Chat };
         let c = canonical(&subject, &Redactor::default(), &Ignore::new(&["/ignored/*/x".into(), "/gone".into()]));
         (c.request, c.volatile)
     }
@@ -371,8 +373,13 @@ mod tests {
             let body =
                 format!("--{boundary}\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nx\r\n--{boundary}--\r\n");
             let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
-            let (body, content_type) = (body.as_bytes(), &*content_type);
-            let subject = Subject { wire: "raw", model: "", body, content_type, call_ids: &[], verbatim: true };
+            let subject = Subject {
+                wire: "raw",
+                model: "",
+                body: body.as_bytes(),
+                content_type: &content_type,
+                codec: verbatim(),
+            };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
         assert_eq!(with("abc"), with("xyz123"));
@@ -380,16 +387,10 @@ mod tests {
 
     #[test]
     fn what_a_tool_was_given_and_gave_is_no_id() {
-        const BESIDE: &[CallId] = &[CallId { key: "id", beside: "input" }];
+        let headers = HeaderMap::new();
+        let codec = route(&Head { method: "POST", path: "/v1/messages", query: "", headers: &headers }).codec;
         let of = |body: &str| {
-            let subject = Subject {
-                wire: "w",
-                model: "m",
-                body: body.as_bytes(),
-                content_type: "",
-                call_ids: BESIDE,
-                verbatim: false,
-            };
+            let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", codec };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
         let asked =
@@ -400,14 +401,13 @@ mod tests {
 
     #[test]
     fn how_a_raw_answer_is_sent_is_part_of_what_is_asked() {
-        let of = |body: &str, verbatim: bool| {
-            let subject =
-                Subject { wire: "raw", model: "", body: body.as_bytes(), content_type: "", call_ids: &[], verbatim };
+        let of = |body: &str, codec: &dyn Codec| {
+            let subject = Subject { wire: "raw", model: "", body: body.as_bytes(), content_type: "", codec };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
-        assert_ne!(of(r#"{"stream":true}"#, true), of("{}", true));
-        assert_eq!(of(r#"{"stream":true}"#, false), of("{}", false));
-        assert_eq!(of(r#"{"user":"a"}"#, true), of("{}", true));
+        assert_ne!(of(r#"{"stream":true}"#, verbatim()), of("{}", verbatim()));
+        assert_eq!(of(r#"{"stream":true}"#, &Chat), of("{}", &Chat));
+        assert_eq!(of(r#"{"user":"a"}"#, verbatim()), of("{}", verbatim()));
     }
 
     /// A change here orphans every fixture that people have recorded.

@@ -1,7 +1,7 @@
 //! `generateContent` and `streamGenerateContent`: the same answer, at once or in chunks of the same shape.
 //! <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
-use super::{BLOCKED, FINISH, USAGE, collapse, one_line, request, signature};
+use super::{BLOCKED, FINISH, USAGE, collapse, one_line, request, signature, turns};
 use crate::frame::{Frames, Framing, jsonarray, sse};
 use crate::provider::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, answer_usage,
@@ -10,6 +10,7 @@ use crate::provider::{
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::{Kind, Request};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -82,6 +83,10 @@ impl Codec for Generate {
             CallId { key: "id", beside: "response" },
             CallId { key: "id", beside: "name" }, // a call without arguments
         ]
+    }
+
+    fn one_form(&self, body: &mut Value) {
+        turns::join(body);
     }
 
     fn carries(&self) -> Carries {

@@ -11,6 +11,7 @@ mod models;
 mod partial;
 mod request;
 mod signature;
+mod turns;
 
 pub(super) use embed::{EMBED, PREDICT};
 pub(super) use generate::{GENERATE, STREAM};

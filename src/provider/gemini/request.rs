@@ -29,13 +29,27 @@ pub(super) fn decode<'a>(kind: Kind, call: &Call<'a>) -> Result<Request<'a>, Bad
         return Err(BadRequest::field("contents", "contents is not specified"));
     };
     let mut calls = Calls::default();
-    for content in contents.0 {
+    for content in turns(contents.0) {
         content.into_messages(&mut calls, &mut request.messages);
     }
     let declarations = body.tools.into_iter().flat_map(|t| t.0).filter_map(|t| t.function_declarations);
     request.tools = declarations.flat_map(|d| d.0).map(|d| d.name.0).collect();
     request.response_format = body.generation_config.and_then(|c| c.response_format());
     Ok(request)
+}
+
+/// The model's contents in a row are one turn: the SDKs' chats keep each chunk of a streamed answer as one.
+fn turns(contents: Vec<Content<'_>>) -> Vec<Content<'_>> {
+    let mut turns: Vec<Content<'_>> = Vec::with_capacity(contents.len());
+    for mut content in contents {
+        match turns.last_mut() {
+            Some(turn) if turn.role() == Role::Assistant && content.role() == Role::Assistant => {
+                turn.parts.append(&mut content.parts);
+            }
+            _ => turns.push(content),
+        }
+    }
+    turns
 }
 
 /// The model, which only the path names.
@@ -143,13 +157,17 @@ impl<'a> Content<'a> {
         join_text(self.parts)
     }
 
-    /// Function responses become tool messages; the text beside them, if any, a user message after them.
-    fn into_messages(self, calls: &mut Calls<'a>, messages: &mut Vec<Message<'a>>) {
-        let role = match self.role.as_deref() {
+    fn role(&self) -> Role {
+        match self.role.as_deref() {
             Some("model" | "assistant") => Role::Assistant,
             Some("system") => Role::System,
             _ => Role::User,
-        };
+        }
+    }
+
+    /// Function responses become tool messages; the text beside them, if any, a user message after them.
+    fn into_messages(self, calls: &mut Calls<'a>, messages: &mut Vec<Message<'a>>) {
+        let role = self.role();
         let (mut texts, mut results) = (self.parts, false);
         if role == Role::Assistant {
             calls.made(&mut texts);
@@ -348,6 +366,19 @@ mod tests {
             let tool = |id| (Role::Tool, Some(id));
             assert_eq!(ids[1..], [tool("a"), tool("b"), tool("call_gemini_g_0"), (Role::User, None)]);
             assert_eq!(r.user_message(), Some("go on"));
+        });
+    }
+
+    #[test]
+    fn chunks_of_one_turn_are_one_turn() {
+        let body = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]},
+            {"role":"model","parts":[{"text":"Hel"}]},{"role":"model","parts":[{"text":"lo"}]},
+            {"role":"model","parts":[{"functionCall":{"id":"a","name":"f"}}]},
+            {"role":"model","parts":[{"functionCall":{"id":"b","name":"g"}}]},{"role":"model","parts":[{"text":""}]},
+            {"role":"user","parts":[{"functionResponse":{"name":"f","response":{}}}]}]}"#;
+        with_request(PATH, body, |_, r| {
+            assert_eq!((r.turn_index(), &*r.messages[1].text), (1, "Hello"));
+            assert_eq!(r.last_tool_result().and_then(|m| m.tool_call_id.as_deref()), Some("a"));
         });
     }
 
