@@ -56,7 +56,10 @@ pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
         500.. => "api_error",
         _ => "invalid_request_error",
     });
-    json!({"type": "error", "error": {"type": kind, "message": e.message}}).into()
+    let json = json!({"type": "error", "error": {"type": kind, "message": e.message}});
+    // <https://docs.anthropic.com/en/api/rate-limits#response-headers>
+    let remaining = ("anthropic-ratelimit-requests-remaining", "0".to_owned());
+    ErrorBody { json, headers: if e.status == 429 { vec![remaining] } else { Vec::new() } }
 }
 
 /// <https://docs.anthropic.com/en/api/handling-stop-reasons>
@@ -92,7 +95,7 @@ pub(super) static CALL_IDS: &[CallId] = &[
 ];
 
 /// What a turn keeps on this wire.
-pub(super) const CARRIES: Carries = Carries { refusal: false, ..Carries::ALL };
+pub(super) const CARRIES: Carries = Carries { part_signatures: false, refusal: false, ..Carries::ALL };
 
 /// The bytes that only the terminal event is sure to hold.
 const END: &[u8] = b"message_stop";
