@@ -293,8 +293,7 @@ impl Wanted {
             model: &model,
             body: &self.body,
             content_type: self.head().header("content-type").unwrap_or(""),
-            call_ids: found.codec.call_ids(),
-            verbatim: raw,
+            codec: found.codec,
         };
         canonical(&subject, &Redactor::default(), &Ignore::default()).request.to_string()
     }
