@@ -81,13 +81,13 @@ impl Ask {
 
     /// Reads the request as the server does.
     fn read<T>(&self, then: impl FnOnce(&Asked<'_>) -> T) -> T {
-        let headers: HeaderMap = self.headers.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        let headers: HeaderMap = self.headers.iter().map(|(n, v)| (n.parse().expect("a name"), v.parse().expect("a value"))).collect();
         let (path, query) = self.path.split_once('?').unwrap_or((self.path, ""));
         let head = Head { method: "POST", path, query, headers: &headers };
         let found = provider::route(&head);
         let body = self.body.to_string();
         let call = Call { head, params: found.params, body: body.as_bytes() };
-        let request = found.codec.decode(&call).unwrap_or_else(|e| panic!("{}: {e:?}", self.path));
+        let request = found.codec.decode(&call).expect("a request that is decoded");
         let path = provider::match_path(&head, request.kind);
         let wire = provider::identity_wire(found.codec, head.method, &path);
         let call_ids = found.codec.call_ids();
