@@ -81,7 +81,8 @@ impl Ask {
 
     /// Reads the request as the server does.
     fn read<T>(&self, then: impl FnOnce(&Asked<'_>) -> T) -> T {
-        let headers: HeaderMap = self.headers.iter().map(|(n, v)| (n.parse().expect("a name"), v.parse().expect("a value"))).collect();
+        let headers: HeaderMap =
+            self.headers.iter().map(|(n, v)| (n.parse().expect("a name"), v.parse().expect("a value"))).collect();
         let (path, query) = self.path.split_once('?').unwrap_or((self.path, ""));
         let head = Head { method: "POST", path, query, headers: &headers };
         let found = provider::route(&head);

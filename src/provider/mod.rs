@@ -271,6 +271,8 @@ pub struct Carries {
     pub reasoning: bool,
     /// Signatures of reasoning.
     pub signatures: bool,
+    /// Signatures of text and of tool calls.
+    pub part_signatures: bool,
     /// Redacted reasoning.
     pub redacted: bool,
     /// The order of text, reasoning and tool calls; without it they come back as reasoning, text, tools.
@@ -292,6 +294,7 @@ impl Carries {
     pub const ALL: Carries = Carries {
         reasoning: true,
         signatures: true,
+        part_signatures: true,
         redacted: true,
         order: true,
         call_ids: true,

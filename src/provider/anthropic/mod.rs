@@ -92,7 +92,7 @@ pub(super) static CALL_IDS: &[CallId] = &[
 ];
 
 /// What a turn keeps on this wire.
-pub(super) const CARRIES: Carries = Carries { refusal: false, ..Carries::ALL };
+pub(super) const CARRIES: Carries = Carries { part_signatures: false, refusal: false, ..Carries::ALL };
 
 /// The bytes that only the terminal event is sure to hold.
 const END: &[u8] = b"message_stop";

@@ -72,6 +72,7 @@ impl Codec for Shape {
     fn carries(&self) -> Carries {
         Carries {
             signatures: false,
+            part_signatures: false,
             redacted: false,
             order: false,
             refusal: false,

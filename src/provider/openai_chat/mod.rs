@@ -84,7 +84,7 @@ impl Codec for Chat {
     }
 
     fn carries(&self) -> Carries {
-        Carries { signatures: false, redacted: false, order: false, ..Carries::ALL }
+        Carries { signatures: false, part_signatures: false, redacted: false, order: false, ..Carries::ALL }
     }
 
     fn finish_words(&self) -> Option<&'static FinishWords> {

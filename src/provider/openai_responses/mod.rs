@@ -98,7 +98,7 @@ impl Codec for Responses {
     }
 
     fn carries(&self) -> Carries {
-        Carries { redacted: false, ..Carries::ALL }
+        Carries { part_signatures: false, redacted: false, ..Carries::ALL }
     }
 
     fn finish_words(&self) -> Option<&'static FinishWords> {

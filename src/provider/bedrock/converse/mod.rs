@@ -91,7 +91,7 @@ impl Codec for Converse {
     }
 
     fn carries(&self) -> Carries {
-        Carries { refusal: false, id: false, model: false, ..Carries::ALL }
+        Carries { part_signatures: false, refusal: false, id: false, model: false, ..Carries::ALL }
     }
 
     fn finish_words(&self) -> Option<&'static FinishWords> {

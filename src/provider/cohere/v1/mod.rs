@@ -95,6 +95,7 @@ impl Codec for Chat {
         Carries {
             reasoning: false,
             signatures: false,
+            part_signatures: false,
             redacted: false,
             order: false,
             call_ids: false,

@@ -80,7 +80,15 @@ impl Codec for Chat {
     }
 
     fn carries(&self) -> Carries {
-        Carries { signatures: false, redacted: false, order: false, refusal: false, model: false, ..Carries::ALL }
+        Carries {
+            signatures: false,
+            part_signatures: false,
+            redacted: false,
+            order: false,
+            refusal: false,
+            model: false,
+            ..Carries::ALL
+        }
     }
 
     fn finish_words(&self) -> Option<&'static FinishWords> {

@@ -1,5 +1,7 @@
 //! What every wire must obey; for the tests of the rooms and of the whole table.
 
+mod table;
+
 use super::{AnswerHead, Call, Carries, Codec, Encoding, Fault, Head, Progress};
 use crate::frame::{Decoder, Framing, Status};
 use crate::reply::{Answer, Part, Reply};
@@ -102,7 +104,7 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
     let mut reply = reply.clone();
     reply.parts.retain_mut(|part| match part {
         Part::Text { text, signature } => {
-            *signature = signature.take().filter(|_| carries.signatures && carries.order);
+            *signature = signature.take().filter(|_| carries.part_signatures);
             !text.is_empty() || signature.is_some()
         }
         Part::Reasoning { text, signature } => {
@@ -113,6 +115,9 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
         Part::ToolCall(call) => {
             if !carries.call_ids {
                 call.id = None;
+            }
+            if !carries.part_signatures {
+                call.signature = None;
             }
             carries.tool_calls
         }
