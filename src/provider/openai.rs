@@ -34,5 +34,17 @@ pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
         500.. => "server_error",
         _ => "invalid_request_error",
     });
-    json!({"error": {"message": e.message, "type": kind, "param": e.param, "code": e.code}}).into()
+    let json = json!({"error": {"message": e.message, "type": kind, "param": e.param, "code": e.code}});
+    ErrorBody { json, headers: rate_limit(e) }
+}
+
+/// What a client may read of a limit that it has reached.
+/// <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
+fn rate_limit(e: &ErrorAnswer) -> Vec<(&'static str, String)> {
+    if e.status != 429 {
+        return Vec::new();
+    }
+    let remaining = ("x-ratelimit-remaining-requests", "0".to_owned());
+    let reset = e.retry_after.map(|seconds| ("x-ratelimit-reset-requests", format!("{seconds}s")));
+    std::iter::once(remaining).chain(reset).collect()
 }

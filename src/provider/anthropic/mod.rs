@@ -56,7 +56,10 @@ pub(super) fn error(e: &ErrorAnswer) -> ErrorBody {
         500.. => "api_error",
         _ => "invalid_request_error",
     });
-    json!({"type": "error", "error": {"type": kind, "message": e.message}}).into()
+    let json = json!({"type": "error", "error": {"type": kind, "message": e.message}});
+    // <https://docs.anthropic.com/en/api/rate-limits#response-headers>
+    let remaining = ("anthropic-ratelimit-requests-remaining", "0".to_owned());
+    ErrorBody { json, headers: if e.status == 429 { vec![remaining] } else { Vec::new() } }
 }
 
 /// <https://docs.anthropic.com/en/api/handling-stop-reasons>
