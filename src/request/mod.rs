@@ -22,6 +22,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::Chat, Kind::Embedding, Kind::Raw];
+
     /// The word in fixture files.
     pub fn word(self) -> &'static str {
         match self {
