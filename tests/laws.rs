@@ -3,6 +3,7 @@
 use aimock::config::OnDrift;
 use aimock::fixture::table::{FixtureTable, How, Policy};
 use aimock::fixture::{Asked, Fixture, Match, Origin, file};
+use aimock::provider;
 use aimock::redact::Redactor;
 use aimock::reply::{Answer, Embeddings, RawAnswer, RawBody, Reply};
 use aimock::request::canonical::{Identity, Ignore, Subject};
@@ -75,17 +76,23 @@ proptest! {
     ) {
         let (redactor, ignore) = (Redactor::default(), Ignore::default());
         let body = format!("{:?}", request.messages);
-        let subject = Subject { wire: "w", model: &request.model, body: body.as_bytes(), content_type: "", call_ids: &[] };
+        let subject = Subject {
+            wire: "w",
+            model: &request.model,
+            body: body.as_bytes(),
+            content_type: "",
+            codec: provider::verbatim(),
+        };
         let identity = Identity::new(subject, &redactor, &ignore);
         let mut asked = Asked::new(&request, &identity, "POST", "/v1/x");
         (asked.context, asked.test_id) = (context.as_deref(), test_id.as_deref());
         let Some(matcher) = Match::from_request(&asked, keep_model_date) else { return Ok(()) };
-        prop_assert_eq!(matcher.failures(&asked, true), []);
-        prop_assert!(matcher.matches(&asked, true));
-
         let mut fixture = Fixture::new(matcher, answer(request.kind));
         fixture.metadata.request_hash = Some(identity.get().request);
         fixture.metadata.volatile_hash = Some(identity.get().volatile);
+        prop_assert_eq!(fixture.matcher.failures(&asked, &fixture.metadata), []);
+        prop_assert!(fixture.matcher.matches(&asked, &fixture.metadata));
+
         let mut parsed = file::parse(file::write(&[&fixture]).as_bytes());
         prop_assert_eq!(&parsed.problems, &[]);
         prop_assert_eq!(&parsed.fixtures[..], &[fixture][..]);

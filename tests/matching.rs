@@ -9,6 +9,7 @@ use aimock::fixture::{Asked, Fixture, Match, Origin, file};
 use aimock::provider::{self, Call, Head};
 use aimock::redact::Redactor;
 use aimock::reply::Reply;
+use aimock::request::Kind;
 use aimock::request::canonical::{Identity, Ignore, Subject};
 use hyper::HeaderMap;
 use serde_json::{Value, json};
@@ -89,12 +90,16 @@ impl Ask {
         let body = self.body.to_string();
         let call = Call { head, params: found.params, body: body.as_bytes() };
         let request = found.codec.decode(&call).expect("a request that is decoded");
-        let path = provider::match_path(&head, request.kind);
-        let wire = provider::identity_wire(found.codec, head.method, &path);
-        let call_ids = found.codec.call_ids();
-        let subject =
-            Subject { wire: &wire, model: &request.model, body: call.body, content_type: "application/json", call_ids };
         let (redactor, ignore) = (Redactor::default(), Ignore::default());
+        let path = provider::match_path(&head, request.kind, &redactor);
+        let wire = provider::identity_wire(found.codec, head.method, &path);
+        let subject = Subject {
+            wire: &wire,
+            model: &request.model,
+            body: call.body,
+            content_type: "application/json",
+            codec: found.codec,
+        };
         let identity = Identity::new(subject, &redactor, &ignore);
         let mut asked = Asked::new(&request, &identity, head.method, &path);
         asked.context = head.header("x-aimock-context");
@@ -147,7 +152,11 @@ const RECORD: Policy = Policy { recording: true, ..REPLAY };
 const REUSE: Policy = Policy { reuse_volatile: true, ..RECORD };
 
 fn answers(table: &FixtureTable, ask: &Ask, policy: &Policy) -> Option<(usize, How)> {
-    ask.read(|asked| table.find(asked, policy).ok().map(|hit| (hit.row, hit.how)))
+    ask.read(|asked| {
+        let hit = table.find(asked, policy).ok()?;
+        table.count_hit(&hit, asked);
+        Some((hit.row, hit.how))
+    })
 }
 
 type Row = (&'static str, &'static str, Ask, Option<usize>);
