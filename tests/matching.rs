@@ -9,7 +9,6 @@ use aimock::fixture::{Asked, Fixture, Match, Origin, file};
 use aimock::provider::{self, Call, Head};
 use aimock::redact::Redactor;
 use aimock::reply::Reply;
-use aimock::request::Kind;
 use aimock::request::canonical::{Identity, Ignore, Subject};
 use hyper::HeaderMap;
 use serde_json::{Value, json};
