@@ -67,8 +67,8 @@ pub struct App {
     pub loaded: Notify,
     /// Files that were recorded to since the last look at the folders, under `--watch`.
     pub registered: RefCell<HashSet<PathBuf>>,
-    /// Requests that are being answered.
-    pub active: Cell<usize>,
+    /// Requests whose answers' heads are not ready yet.
+    pub active: Rc<Underway>,
     seed: Cell<u64>,
     chaos_seed: u64,
     /// How often faults were drawn for a request, by its hash and test id.
@@ -156,12 +156,10 @@ pub struct Recording {
 
 impl Recording {
     fn of(config: &Config) -> Self {
-        let first = config.fixtures.first().map_or(Path::new("./fixtures"), PathBuf::as_path);
-        // A file has its recordings beside it.
-        let root = if first.extension().is_some_and(|e| e == "json") {
-            first.parent().unwrap_or(Path::new("."))
-        } else {
-            first
+        let root = match config.fixtures.first() {
+            None => Path::new("./fixtures"),
+            // Files have their recordings beside the first of them.
+            Some(first) => folders(config).next().or(first.parent()).unwrap_or(Path::new(".")),
         };
         Recording {
             record: config.record,
@@ -171,6 +169,11 @@ impl Recording {
             root: root.to_owned(),
         }
     }
+}
+
+/// The paths of fixtures that are folders: a file ends in `.json`.
+fn folders(config: &Config) -> impl Iterator<Item = &Path> {
+    config.fixtures.iter().map(PathBuf::as_path).filter(|path| path.extension().is_none_or(|e| e != "json"))
 }
 
 impl App {
@@ -215,7 +218,7 @@ impl App {
             stage: Cell::new(Stage::Loading),
             loaded: Notify::new(),
             registered: RefCell::default(),
-            active: Cell::new(0),
+            active: Rc::default(),
             seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
@@ -230,7 +233,7 @@ impl App {
     /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`.
     pub async fn load(&self) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot::default();
-        let paths = self.config.fixtures.clone();
+        let paths = self.fixture_paths();
         let changes;
         if paths.is_empty() {
             changes = Changes::default();
@@ -257,6 +260,17 @@ impl App {
         self.stage.set(Stage::Ready);
         self.loaded.notify_waiters();
         Ok(snapshot)
+    }
+
+    /// Where fixtures are read: what the configuration names, and where that is files alone, what was recorded beside
+    /// them.
+    pub fn fixture_paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.config.fixtures.clone();
+        let beside = Recording::of(&self.config).folder;
+        if !paths.is_empty() && folders(&self.config).next().is_none() && beside.is_dir() {
+            paths.push(beside);
+        }
+        paths
     }
 
     /// Waits until the fixtures are loaded.
@@ -342,7 +356,7 @@ impl App {
 
     /// What happened, as `GET /metrics` gives it.
     pub fn metrics_text(&self) -> String {
-        let now = Gauges { fixtures: self.table.borrow().rows().len(), active: self.active.get() };
+        let now = Gauges { fixtures: self.table.borrow().rows().len(), active: self.active.count() };
         self.metrics.borrow().text(now)
     }
 

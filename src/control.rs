@@ -475,6 +475,18 @@ mod tests {
     }
 
     #[test]
+    fn ready_is_neither_loading_nor_draining() {
+        let environment = crate::upstream::Environment::default();
+        let app = App::new(crate::Config::default(), crate::log::Logger::silent(), &environment, Default::default());
+        let app = Rc::new(app.unwrap());
+        let (head, ()) = hyper::Request::get("/ready").body(()).unwrap().into_parts();
+        for (stage, status) in [(Stage::Loading, 503), (Stage::Ready, 200), (Stage::Draining, 503)] {
+            app.stage.set(stage);
+            assert_eq!(answer(&app, &head, &Bytes::new()).status(), status, "{stage:?}");
+        }
+    }
+
+    #[test]
     fn kinds_are_told_by_their_members() {
         for (response, kind) in [
             (json!({"content": "x"}), "text"),

@@ -87,7 +87,6 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
     if head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return Ok(preflight(&head.headers));
     }
-    let _active = Active::new(&app);
     let body = read(incoming, app.config.max_body_bytes).await?;
     if control::is_control(head.uri.path()) {
         let answer = match body {
@@ -96,6 +95,7 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
         };
         return Ok(with_cors(answer));
     }
+    let _active = app.active.begin();
     app.until_loaded().await;
     let exchange = Exchange::new(&app, &head, body.clone().unwrap_or_default(), started);
     let answer = match body {
@@ -107,22 +107,6 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
         }
     };
     answer.map(with_cors)
-}
-
-/// Counts a request as active for as long as it lives.
-struct Active(Rc<App>);
-
-impl Active {
-    fn new(app: &Rc<App>) -> Self {
-        app.active.set(app.active.get() + 1);
-        Active(app.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get() - 1);
-    }
 }
 
 /// The whole body; `None` where it is longer than allowed.

@@ -37,7 +37,7 @@ pub struct Metrics {
 pub struct Gauges {
     /// Fixtures in memory.
     pub fixtures: usize,
-    /// Requests that are being answered.
+    /// Requests whose answers' heads are not ready yet.
     pub active: usize,
 }
 
@@ -110,7 +110,7 @@ impl Metrics {
             ("aimock_fixtures_recorded_total", "counter", "Recordings written.", self.recorded),
             ("aimock_record_errors_total", "counter", "Recordings that could not be written.", self.record_errors),
             ("aimock_fixtures_loaded", "gauge", "Fixtures in memory.", now.fixtures as u64),
-            ("aimock_requests_active", "gauge", "Requests that are being answered.", now.active as u64),
+            ("aimock_requests_active", "gauge", "Requests whose answers have not begun.", now.active as u64),
         ] {
             family(out, name, kind, help)?;
             sample(out, name, &[], value)?;

@@ -80,7 +80,18 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
     } else {
         app.log.info(format_args!("listening on http://{address}"));
     }
-    let code = served.await?;
+    let mut again = Stop::new(false)?;
+    let twice = async {
+        again.wait().await;
+        again.wait().await;
+    };
+    let code = tokio::select! {
+        ended = served => ended?,
+        () = twice, if command.is_empty() => {
+            app.log.warn("told to stop once more: what is in flight is cut");
+            0
+        }
+    };
     finish(&app, code, &command)
 }
 

@@ -149,6 +149,27 @@ fn a_builder_records_too() {
 }
 
 #[test]
+fn what_is_recorded_beside_a_file_answers_after_a_restart() {
+    let upstream = start();
+    upstream.on_message("question", Reply::text("from upstream"));
+    let folder = folder();
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("rules.json");
+    std::fs::write(&file, r#"{"fixtures":[]}"#).unwrap();
+    let mock = Mock::builder().fixtures(&file).provider("openai", upstream.url()).record().start().unwrap();
+    assert_eq!(text(&mock, "question"), "from upstream");
+    let again = Mock::builder().fixtures(&file).strict().start().unwrap();
+    assert_eq!(text(&again, "question"), "from upstream");
+    // Where there is a folder, it has them.
+    let other = folder.join("other");
+    let builder = Mock::builder().fixtures(&file).fixtures(&other).provider("openai", upstream.url()).record();
+    let mock = builder.start().unwrap();
+    assert_eq!(text(&mock, "another question"), "from upstream");
+    assert!(other.join("recorded").is_dir());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn what_keeps_it_from_starting() {
     let unknown = Mock::builder().provider("openia", "http://x").start().unwrap_err().to_string();
     assert!(unknown.contains("openia") && unknown.contains("anthropic, "), "{unknown}");

@@ -167,6 +167,24 @@ fn pausing(go: &Gate) -> ScriptedUpstream {
     ]])
 }
 
+#[tokio::test]
+async fn a_second_signal_cuts_what_is_in_flight() {
+    let folder = greetings();
+    let go = Gate::new();
+    let upstream = pausing(&go);
+    let (program, address) =
+        Program::serve(&["-f", path(&folder), "--record", "--provider-openai", upstream.url().as_str()]);
+    let mut client = under_way(address, &go).await;
+    program.signal("TERM");
+    refused(address).await;
+    program.signal("TERM");
+    let ended = program.wait();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("told to stop once more"), "{}", ended.stderr);
+    let rest = client.read_to_end().await.unwrap_or_default();
+    assert!(!rest.ends_with(LAST_CHUNK.as_bytes()), "a cut answer has no end");
+}
+
 /// Waits until nobody listens there any more.
 async fn refused(address: SocketAddr) {
     while TcpStream::connect(address).is_ok() {
