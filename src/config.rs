@@ -49,7 +49,7 @@ pub struct Config {
     pub ignore: Vec<String>,
     /// Save error answers of an upstream too. Default off.
     pub record_errors: bool,
-    /// Keep each recorded answer as it was on the wire, too. Default off.
+    /// Keep each recorded answer as it was on the wire, too, with the time of each read. Default off.
     pub record_wire: bool,
     /// Keep the time of each frame of a recorded stream. Default off.
     pub record_timings: bool,

@@ -170,7 +170,7 @@ pub(super) const FLAGS: &[Flag] = &[
     switch(
         Group::Recording,
         "record-wire",
-        "Keep every byte of the answer, too, and replay it byte for byte",
+        "Keep the answer's bytes and their pace, too, and replay it byte for byte",
         |draft| draft.config.record_wire = true,
     ),
     switch(Group::Recording, "record-timings", "Keep the pace of streamed answers, for --replay-speed", |draft| {
