@@ -356,10 +356,11 @@ pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &
     if whole {
         // The headers can still tell of a recording that failed, and a small answer needs no task of its own.
         first = Some(pump.upstream.chunk().await);
-        if let (Some(Ok(Some(chunk))), true, Some(recording)) = (&first, pump.upstream.at_end(), &mut pump.recording) {
-            recording.feed(chunk);
+        if let (Some(Ok(all)), true, Some(recording)) = (&first, pump.upstream.at_end(), &mut pump.recording) {
+            let all = all.clone().unwrap_or_default();
+            recording.feed(&all);
             let failed = recording.end().await;
-            return (Body::whole(chunk.clone()), failed);
+            return (Body::whole(all), failed);
         }
     }
     tokio::task::spawn_local(pump.run(first));

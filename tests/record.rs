@@ -120,6 +120,45 @@ async fn the_last_byte_of_a_whole_answer_waits_for_the_recording() {
 }
 
 #[tokio::test]
+async fn the_last_byte_of_a_sound_whose_length_was_told_waits_for_the_recording() {
+    for run in 0..20 {
+        let rest = Gate::new();
+        let upstream = ScriptedUpstream::start(vec![vec![
+            Step::write("HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 8\r\n\r\nID3\x03"),
+            Step::WaitFor(rest.clone()),
+            Step::write([0xff, 0xfb, 0x90, 0x64]),
+        ]]);
+        let folder = Folder::new();
+        let server = record(&folder, &upstream.url(), |_| {});
+        let mut client = RawClient::connect(server.address()).await;
+        client.post("/v1/audio/speech", "", r#"{"model":"tts-1","input":"hi"}"#).await;
+        client.read_head().await;
+        client.read_exact(4).await;
+        rest.open();
+        client.read_exact(4).await;
+        client.reset();
+        assert_eq!(folder.recordings().len(), 1, "run {run}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_answer_and_one_cut_in_its_json_are_told_apart() {
+    for (answered, recordings) in [
+        (answer(204, "", ""), 1),
+        (answer(200, "content-type: application/json\r\n", r#"{"results":[{"flagged":false}]}"#), 1),
+        (answer(200, "content-type: application/json\r\n", r#"{"results":[{"flagged""#), 0),
+    ] {
+        let upstream = ScriptedUpstream::start(vec![answered]);
+        let folder = Folder::new();
+        let server = record(&folder, &upstream.url(), |_| {});
+        let mut client = RawClient::connect(server.address()).await;
+        client.post("/v1/moderations", "", r#"{"input":"hi"}"#).await;
+        client.read_answer().await;
+        assert_eq!(folder.recordings().len(), recordings);
+    }
+}
+
+#[tokio::test]
 async fn an_end_that_the_upstream_never_closes_is_recorded_all_the_same() {
     let script = [stream("the answer"), vec![Step::Hold]].concat();
     let script = script.into_iter().filter(|step| !matches!(step, Step::Write(b) if b == LAST_CHUNK.as_bytes()));
