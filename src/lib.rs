@@ -14,7 +14,8 @@
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
 //! - [`fixture`] is what is answered and when: the table, its files, `aimock check`.
-//! - [`replay`] encodes and paces, [`body`] sends, [`flush`] lets nothing be lost where an answer breaks off.
+//! - [`replay`] encodes and paces, [`json`] writes what must be quick, [`body`] sends, [`flush`] lets nothing be lost
+//!   where an answer breaks off.
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
 //! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
 //!   [`check`], [`convert`] make it a program; [`mock`] makes it a library.
@@ -43,6 +44,7 @@ pub mod flush;
 pub mod frame;
 pub mod health;
 pub mod journal;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod mock;

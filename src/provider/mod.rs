@@ -23,7 +23,10 @@ pub mod vertex;
 mod words;
 
 pub use route::{Call, Head, Matched, Route, identity_wire, match_path, percent_decode, route};
-pub use words::{Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out};
+pub use words::{
+    Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out,
+    write_answer_usage,
+};
 
 use crate::frame::{Frame, Frames, Framing};
 use crate::reply::{Answer, ErrorAnswer};
@@ -372,7 +375,10 @@ pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
         if rest.is_empty() {
             return None;
         }
-        let end = rest.char_indices().nth(chars.max(1)).map_or(rest.len(), |(at, _)| at);
+        let end = match rest.as_bytes().get(..chars.max(1)) {
+            Some(piece) if piece.is_ascii() && rest.is_char_boundary(piece.len()) => piece.len(),
+            _ => rest.char_indices().nth(chars.max(1)).map_or(rest.len(), |(at, _)| at),
+        };
         let (piece, after) = rest.split_at(end);
         rest = after;
         Some(piece)

@@ -88,9 +88,11 @@ pub struct Matched<'a> {
 
 /// Finds the endpoint of a request: the first route that fits, else a raw endpoint of the provider that claims it most.
 pub fn route<'a>(head: &Head<'a>) -> Matched<'a> {
+    let path = head.path.strip_suffix('/').unwrap_or(head.path);
     for provider in PROVIDERS {
         for route in provider.routes {
-            if route.method == head.method
+            if ends_alike(route.path, path)
+                && route.method == head.method
                 && let Some(params) = fit(route.path, head.path)
                 && (route.when)(head)
             {
@@ -117,6 +119,21 @@ pub fn match_path(head: &Head<'_>, kind: Kind, redactor: &Redactor) -> String {
 /// The wire's name in a request's hash; for raw requests, their method and path too.
 pub fn identity_wire(codec: &dyn Codec, method: &str, path: &str) -> String {
     if codec.kind() == Kind::Raw { format!("{} {method} {path}", codec.wire()) } else { codec.wire().to_owned() }
+}
+
+/// Whether what a pattern says after its last `{name}` and in its last segment is how the path ends: nearly all routes
+/// are told apart by it.
+fn ends_alike(pattern: &str, path: &str) -> bool {
+    let mut path = path.bytes().rev();
+    for want in pattern.bytes().rev() {
+        match (want, path.next()) {
+            (b'}', _) => return true,
+            (want, have) if Some(want) != have => return false,
+            (b'/', _) => return true,
+            _ => {}
+        }
+    }
+    true
 }
 
 /// Fits a path to a pattern; the values of its `{name}`s.

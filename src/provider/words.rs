@@ -4,6 +4,7 @@
 //! tables how its own words relate to those.
 
 use super::PROVIDERS;
+use crate::json;
 use crate::reply::{Answer, Part, Reply, Usage};
 use crate::request::{Request, estimate_tokens};
 use serde_json::{Map, Value};
@@ -193,6 +194,31 @@ pub fn answer_usage(shape: &UsageShape, reply: &Reply, request: &Request<'_>) ->
         Some(usage) => usage_out(shape, usage),
         None => shape.write(&estimate(reply, request)),
     }
+}
+
+/// Writes the usage to send with a turn, see [`answer_usage`], as JSON.
+pub fn write_answer_usage(shape: &UsageShape, reply: &Reply, request: &Request<'_>, out: &mut Vec<u8>) {
+    let counts = match &reply.usage {
+        Some(usage) if shape.fits(usage) => return write_json(usage, out),
+        Some(usage) => return write_json(&usage_out(shape, usage), out),
+        None => estimate(reply, request),
+    };
+    let members =
+        [(shape.input, counts.input), (shape.output, counts.output), (shape.total, counts.input + counts.output)];
+    if members.iter().any(|(pointer, _)| pointer.rfind('/') != Some(0)) {
+        return write_json(&shape.write(&counts), out);
+    }
+    for (i, (pointer, count)) in members.into_iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"{" } else { b"," });
+        json::string(&pointer[1..], out);
+        out.push(b':');
+        json::number(i64::try_from(count).unwrap_or(i64::MAX), out);
+    }
+    out.push(b'}');
+}
+
+fn write_json(usage: &Usage, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, usage).expect("a map of strings to JSON is JSON, and a Vec takes all bytes");
 }
 
 fn estimate(reply: &Reply, request: &Request<'_>) -> Counts {

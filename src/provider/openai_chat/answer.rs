@@ -1,20 +1,101 @@
 //! A turn as a chat completion: whole, or in chunks.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
-use super::super::{Encoding, answer_usage, finish_out, pieces};
+use super::super::{Encoding, finish_out, pieces, write_answer_usage};
 use super::{DONE, FINISH, USAGE};
 use crate::frame::{Frames, sse};
-use crate::reply::{Part, Reply, ToolCall, Usage};
+use crate::json;
+use crate::reply::{Part, Reply, ToolCall};
 use serde::Serialize;
 use std::borrow::Cow;
 
+/// Room for what stands around an answer's text.
+const WHOLE_BYTES: usize = 512;
+
+/// Room for a chunk beside what all of them begin with.
+const CHUNK_BYTES: usize = 96;
+
 pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
-    let head = Head::new("chat.completion", reply, to);
-    let message = WholeMessage::new(reply, to);
-    let finish = finish_out(&FINISH, reply.finish_word());
-    let usage = answer_usage(&USAGE, reply, to.request);
-    let choices = [WholeChoice { index: 0, message, logprobs: (), finish_reason: &finish }];
-    json(&Whole { head, choices, usage: &usage })
+    let texts = reply.parts.iter().map(|part| if let Part::Text { text, .. } = part { text.len() } else { 0 });
+    let mut out = Vec::with_capacity(WHOLE_BYTES + texts.sum::<usize>());
+    head("chat.completion", reply, to, &mut out);
+    out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":");
+    message(reply, to, &mut out);
+    out.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":");
+    json::string(&finish_out(&FINISH, reply.finish_word()), &mut out);
+    out.extend_from_slice(b"}],\"usage\":");
+    write_answer_usage(&USAGE, reply, to.request, &mut out);
+    out.push(b'}');
+    out
+}
+
+/// What whole answers and chunks begin with, up to `choices`.
+fn head(object: &str, reply: &Reply, to: &Encoding<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    match &reply.id {
+        Some(id) => json::string(id, out),
+        None => json::string(&to.id("chatcmpl-", 0), out),
+    }
+    out.extend_from_slice(b",\"object\":");
+    json::string(object, out);
+    out.extend_from_slice(b",\"created\":");
+    json::number(reply.created.unwrap_or(to.now), out);
+    out.extend_from_slice(b",\"model\":");
+    json::string(reply.model.as_deref().unwrap_or(&to.request.model), out);
+    if let Some(fingerprint) = &reply.system_fingerprint {
+        out.extend_from_slice(b",\"system_fingerprint\":");
+        json::string(fingerprint, out);
+    }
+}
+
+fn message(reply: &Reply, to: &Encoding<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"role\":");
+    json::string(reply.role.as_deref().unwrap_or("assistant"), out);
+    out.extend_from_slice(b",\"content\":");
+    let begin = out.len();
+    out.push(b'"');
+    for part in &reply.parts {
+        if let Part::Text { text, .. } = part {
+            json::escaped(text, out);
+        }
+    }
+    out.push(b'"');
+    let no_text = out.len() - begin == 2;
+    let calls = reply.tool_calls().next().is_some();
+    if no_text && (calls || reply.refusal.is_some()) {
+        out.truncate(begin);
+        out.extend_from_slice(b"null");
+    }
+    let reasoning = reply.reasoning();
+    if !reasoning.is_empty() {
+        member(if plain_reasoning(reply) { "reasoning" } else { "reasoning_content" }, &reasoning, out);
+    }
+    out.extend_from_slice(b",\"refusal\":");
+    match &reply.refusal {
+        Some(refusal) => json::string(refusal, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    if let Some(first) = reply.tool_calls().next() {
+        if legacy(reply) {
+            member("function_call", &FunctionOut { name: Some(&first.name), arguments: &first.arguments }, out);
+        } else {
+            let calls = reply.tool_calls().enumerate().map(|(i, call)| CallOut::new(call, None, i, to));
+            member("tool_calls", &calls.collect::<Vec<_>>(), out);
+        }
+    }
+    out.push(b'}');
+}
+
+fn member(name: &str, value: &impl Serialize, out: &mut Vec<u8>) {
+    out.push(b',');
+    json::string(name, out);
+    out.push(b':');
+    write(value, out);
+}
+
+/// The call was made in the older way.
+fn legacy(reply: &Reply) -> bool {
+    reply.finish.as_deref() == Some("function_call")
 }
 
 pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
@@ -24,13 +105,14 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
         opening.content = Some("");
     }
     stream.delta(&opening, None, None);
-    let legacy = reply.finish.as_deref() == Some("function_call");
+    let legacy = legacy(reply);
     let mut index = 0;
     for part in &reply.parts {
         match part {
             Part::Text { text, .. } => {
+                stream.reserve(text.len(), to.chunk_chars);
                 for piece in pieces(text, to.chunk_chars) {
-                    stream.delta(&Delta { content: Some(piece), ..Delta::default() }, None, None);
+                    stream.content(piece);
                 }
             }
             Part::Reasoning { text, .. } => {
@@ -50,96 +132,17 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
         stream.delta(&Delta { refusal: Some(piece), ..Delta::default() }, None, None);
     }
     let finish = finish_out(&FINISH, reply.finish_word());
-    let usage = answer_usage(&USAGE, reply, to.request);
+    let mut usage = Vec::new();
+    write_answer_usage(&USAGE, reply, to.request, &mut usage);
     let asked = to.request.include_usage;
     // A service that sends usage unasked puts it beside the finish reason: clients that did not ask for the extra
     // chunk fail on one without choices.
-    let unasked = (!asked && reply.usage.is_some()).then_some(&usage);
+    let unasked = (!asked && reply.usage.is_some()).then_some(&*usage);
     stream.delta(&Delta::default(), Some(&finish), unasked);
     if asked {
         stream.usage(&usage);
     }
     stream.done()
-}
-
-#[derive(Serialize)]
-struct Head<'a> {
-    id: Cow<'a, str>,
-    object: &'static str,
-    created: i64,
-    model: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system_fingerprint: Option<&'a str>,
-}
-
-impl<'a> Head<'a> {
-    fn new(object: &'static str, reply: &'a Reply, to: &Encoding<'a>) -> Self {
-        Head {
-            id: reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("chatcmpl-", 0)), Cow::Borrowed),
-            object,
-            created: reply.created.unwrap_or(to.now),
-            model: reply.model.as_deref().unwrap_or(&to.request.model),
-            system_fingerprint: reply.system_fingerprint.as_deref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Whole<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
-    choices: [WholeChoice<'a>; 1],
-    usage: &'a Usage,
-}
-
-#[derive(Serialize)]
-struct WholeChoice<'a> {
-    index: u32,
-    message: WholeMessage<'a>,
-    logprobs: (),
-    finish_reason: &'a str,
-}
-
-#[derive(Serialize)]
-struct WholeMessage<'a> {
-    role: &'a str,
-    content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning: Option<String>,
-    refusal: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<CallOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    function_call: Option<FunctionOut<'a>>,
-}
-
-impl<'a> WholeMessage<'a> {
-    fn new(reply: &'a Reply, to: &Encoding<'_>) -> Self {
-        let content = reply.content();
-        let calls = reply.tool_calls().count() > 0;
-        let reasoning = Some(reply.reasoning()).filter(|r| !r.is_empty());
-        let (reasoning_content, reasoning) = if plain_reasoning(reply) { (None, reasoning) } else { (reasoning, None) };
-        let legacy = reply.finish.as_deref() == Some("function_call");
-        WholeMessage {
-            role: reply.role.as_deref().unwrap_or("assistant"),
-            content: if content.is_empty() && (calls || reply.refusal.is_some()) { None } else { Some(content) },
-            reasoning_content,
-            reasoning,
-            refusal: reply.refusal.as_deref(),
-            tool_calls: if legacy {
-                Vec::new()
-            } else {
-                reply.tool_calls().enumerate().map(|(i, call)| CallOut::new(call, None, i, to)).collect()
-            },
-            function_call: reply
-                .tool_calls()
-                .next()
-                .filter(|_| legacy)
-                .map(|call| FunctionOut { name: Some(&call.name), arguments: &call.arguments }),
-        }
-    }
 }
 
 /// The service names the member `reasoning`, not `reasoning_content`.
@@ -243,24 +246,40 @@ struct Stream {
 impl Stream {
     fn new(reply: &Reply, to: &Encoding<'_>) -> Self {
         let mut opening = b"data: ".to_vec();
-        opening.extend_from_slice(&json(&Head::new("chat.completion.chunk", reply, to)));
-        opening.pop(); // the closing brace
+        head("chat.completion.chunk", reply, to, &mut opening);
         opening.extend_from_slice(b",\"choices\":[");
         Stream { frames: Frames::default(), opening }
     }
 
-    fn delta(&mut self, delta: &Delta<'_>, finish: Option<&str>, usage: Option<&Usage>) {
+    /// Makes room for a text's chunks.
+    fn reserve(&mut self, text_bytes: usize, chunk_chars: usize) {
+        let chunks = text_bytes / chunk_chars + 1;
+        self.frames.ends.reserve(chunks);
+        self.frames.bytes.reserve(text_bytes + chunks * (self.opening.len() + CHUNK_BYTES));
+    }
+
+    fn content(&mut self, piece: &str) {
+        let opening = &self.opening;
+        self.frames.push(|out| {
+            out.extend_from_slice(opening);
+            out.extend_from_slice(b"{\"index\":0,\"delta\":{\"content\":");
+            json::string(piece, out);
+            out.extend_from_slice(b"},\"finish_reason\":null}]}\n\n");
+        });
+    }
+
+    fn delta(&mut self, delta: &Delta<'_>, finish: Option<&str>, usage: Option<&[u8]>) {
         let opening = &self.opening;
         self.frames.push(|out| {
             out.extend_from_slice(opening);
             out.extend_from_slice(b"{\"index\":0,\"delta\":");
-            out.extend_from_slice(&json(delta));
+            write(delta, out);
             out.extend_from_slice(b",\"finish_reason\":");
-            out.extend_from_slice(&json(&finish));
+            write(&finish, out);
             out.extend_from_slice(b"}]");
             if let Some(usage) = usage {
                 out.extend_from_slice(b",\"usage\":");
-                out.extend_from_slice(&json(usage));
+                out.extend_from_slice(usage);
             }
             out.extend_from_slice(b"}\n\n");
         });
@@ -286,12 +305,12 @@ impl Stream {
         }
     }
 
-    fn usage(&mut self, usage: &Usage) {
+    fn usage(&mut self, usage: &[u8]) {
         let opening = &self.opening;
         self.frames.push(|out| {
             out.extend_from_slice(opening);
             out.extend_from_slice(b"],\"usage\":");
-            out.extend_from_slice(&json(usage));
+            out.extend_from_slice(usage);
             out.extend_from_slice(b"}\n\n");
         });
     }
@@ -302,6 +321,6 @@ impl Stream {
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("these structs have string keys only, and a Vec takes all bytes");
 }
