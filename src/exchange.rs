@@ -24,6 +24,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -179,8 +180,8 @@ impl Outcome {
 struct Exchange<'a> {
     app: &'a Rc<App>,
     head: Head<'a>,
-    /// Path and query as they came.
-    target: &'a str,
+    /// Path and query without secrets.
+    target: String,
     body: Bytes,
     matched: Matched<'a>,
     test_id: Option<String>,
@@ -200,7 +201,7 @@ impl<'a> Exchange<'a> {
         Exchange {
             app,
             head,
-            target: parts.uri.path_and_query().map_or("/", |t| t.as_str()),
+            target: app.redactor.safe_target(parts.uri.path_and_query().map_or("/", |t| t.as_str())),
             body,
             matched: provider::route(&head),
             test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
@@ -233,7 +234,7 @@ impl<'a> Exchange<'a> {
         if decide(mode, None) == Decision::Relay
             && let Some(base) = self.base()
         {
-            return self.relay(&base, Framing::Whole, None, None).await;
+            return Box::pin(self.relay(&base, Framing::Whole, None, None)).await;
         }
         let error = ErrorAnswer {
             status: 400,
@@ -271,7 +272,7 @@ impl<'a> Exchange<'a> {
 
     async fn answer(self, call: &Call<'_>, request: &Request<'_>) -> Result<Response<Body>, Broken> {
         let app = self.app;
-        let path = provider::match_path(&self.head, request.kind, &app.redactor);
+        let path = self.match_path(request.kind);
         let wire = provider::identity_wire(self.matched.codec, self.head.method, &path);
         let content_type = self.head.header("content-type").unwrap_or("");
         let subject =
@@ -309,7 +310,7 @@ impl<'a> Exchange<'a> {
                 (Decision::Relay, _) => {
                     let Some(base) = self.base() else { return Ok(self.miss(call, request, strict, String::new())) };
                     if !app.recording.borrow().record {
-                        return Ok(self.relay(&base, request.framing, None, None).await);
+                        return Ok(Box::pin(self.relay(&base, request.framing, None, None)).await);
                     }
                     let turn = match (!app.config.record_repeats).then(|| self.turn(&asked)) {
                         Some(Ok(turn)) => Some(turn),
@@ -321,7 +322,8 @@ impl<'a> Exchange<'a> {
                         _ => None,
                     };
                     let plan = self.plan(&asked, found.as_ref().ok().filter(|_| mode.ask_anew));
-                    return Ok(self.relay(&base, request.framing, Some(plan), turn).await);
+                    // Boxed, as every connection has room for the largest step of an exchange.
+                    return Ok(Box::pin(self.relay(&base, request.framing, Some(plan), turn)).await);
                 }
                 (_, Ok(hit)) => {
                     let origin = app.table.borrow().rows()[hit.row].origin.clone();
@@ -334,6 +336,14 @@ impl<'a> Exchange<'a> {
                 }
             }
         }
+    }
+
+    /// The path that fixtures match.
+    fn match_path(&self, kind: Kind) -> Cow<'a, str> {
+        if kind != Kind::Raw && self.target == self.head.path {
+            return Cow::Borrowed(self.head.path); // it has no secrets
+        }
+        Cow::Owned(provider::match_path(&self.head, kind, &self.app.redactor))
     }
 
     /// The wire format and mode that a wire recording answers.
@@ -631,17 +641,18 @@ impl<'a> Exchange<'a> {
     }
 
     fn note(self, status: u16, outcome: Outcome) {
+        let strict = self.strict_header();
         let entry = Entry {
             id: 0,
             timestamp_ms: clock::unix_ms(),
             method: self.head.method.to_owned(),
-            path: self.app.redactor.safe_target(self.target),
+            path: self.target,
             headers: self.head.headers.into(),
             body: (&*self.body).into(),
             provider: self.matched.provider.name,
             endpoint: self.matched.codec.kind().word(),
-            test_id: self.test_id.clone(),
-            strict: self.strict_header(),
+            test_id: self.test_id,
+            strict,
             answered: Answered {
                 source: outcome.source,
                 status,

@@ -4,7 +4,7 @@
 use crate::fixture::Origin;
 use crate::fixture::table::How;
 use crate::redact::{REDACTED, Redactor, is_secret_header};
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -64,31 +64,42 @@ pub struct Entry {
     pub answered: Answered,
 }
 
-/// A request's headers, in order.
+/// A request's headers, in order: a line `name: value` each.
 #[derive(Clone, Debug, Default)]
-pub struct Headers(Vec<(HeaderName, Box<str>)>);
+pub struct Headers(Box<str>);
 
 impl From<&HeaderMap> for Headers {
     fn from(headers: &HeaderMap) -> Self {
-        let kept = headers.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value.as_bytes()).into()));
-        Headers(kept.collect())
+        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \n".len());
+        let mut lines = Vec::with_capacity(bytes.sum());
+        for (name, value) in headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        let lines = String::from_utf8(lines).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        Headers(lines.into())
     }
 }
 
 impl Headers {
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.split_terminator('\n').filter_map(|line| line.split_once(": "))
+    }
+
     /// The first header of this name, which is lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| &**value)
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
     /// As JSON, the values of a repeated header joined, those that carry credentials replaced.
     fn to_json(&self, redactor: &Redactor) -> Value {
         let mut safe = Map::new();
-        for (name, value) in &self.0 {
-            let shown = if is_secret_header(name.as_str()) { REDACTED.into() } else { redactor.redact(value) };
-            match safe.get_mut(name.as_str()) {
+        for (name, value) in self.iter() {
+            let shown = if is_secret_header(name) { REDACTED.into() } else { redactor.redact(value) };
+            match safe.get_mut(name) {
                 Some(Value::String(first)) => *first = format!("{first}, {shown}"),
-                _ => drop(safe.insert(name.as_str().to_owned(), shown.into())),
+                _ => drop(safe.insert(name.to_owned(), shown.into())),
             }
         }
         safe.into()

@@ -151,6 +151,9 @@ impl Redactor {
     /// Text of a URL, which may be percent-encoded: decoded where only so a secret is seen.
     fn redact_encoded(&self, text: &str) -> String {
         let redacted = self.redact(text).into_owned();
+        if !redacted.contains('%') {
+            return redacted;
+        }
         let decoded = percent_decode(&redacted);
         match self.redact(&decoded) {
             Cow::Owned(found) if found != *decoded => found,

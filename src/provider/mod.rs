@@ -140,7 +140,12 @@ impl Encoding<'_> {
             z ^ (z >> 31)
         };
         let low = mix(self.seed.wrapping_add((n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-        format!("{prefix}{low:016x}{:08x}", mix(low) >> 32)
+        let digit = |bits: u64| char::from(b"0123456789abcdef"[(bits & 15) as usize]);
+        let mut id = String::with_capacity(prefix.len() + 24);
+        id.push_str(prefix);
+        id.extend((0..16).rev().map(|i| digit(low >> (4 * i))));
+        id.extend((8..16).rev().map(|i| digit(mix(low) >> (4 * i))));
+        id
     }
 }
 
