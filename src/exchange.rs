@@ -15,8 +15,8 @@ use crate::redact::Redactor;
 use crate::relay::{self, InFlight};
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
-use crate::request::Request;
 use crate::request::canonical::{Hash, Identity, Subject};
+use crate::request::{Kind, Request};
 use crate::upstream::{BaseUrl, Outgoing, Signing, forward_headers, relay_headers, sign};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -33,6 +33,9 @@ const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
 const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
 const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error");
+
+/// What the names of headers begin with that are meant for this server.
+const OWN_HEADERS: &str = "x-aimock-";
 
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
@@ -134,10 +137,8 @@ fn preflight(asked: &HeaderMap) -> Response<Body> {
 }
 
 fn with_cors(mut response: Response<Body>) -> Response<Body> {
-    let headers = response.headers_mut();
-    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    }
+    let any = || HeaderValue::from_static("*");
+    response.headers_mut().entry(header::ACCESS_CONTROL_ALLOW_ORIGIN).or_insert_with(any);
     response
 }
 
@@ -185,6 +186,8 @@ struct Exchange<'a> {
     body: Bytes,
     matched: Matched<'a>,
     test_id: Option<String>,
+    /// There is a header whose name begins with [`OWN_HEADERS`].
+    has_own_headers: bool,
     started: Instant,
 }
 
@@ -205,6 +208,7 @@ impl<'a> Exchange<'a> {
             body,
             matched: provider::route(&head),
             test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
+            has_own_headers: parts.headers.keys().any(|name| name.as_str().starts_with(OWN_HEADERS)),
             started,
         }
     }
@@ -260,8 +264,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// A header that is meant for this server; most requests have none.
+    fn own_header(&self, name: &str) -> Option<&'a str> {
+        if self.has_own_headers { self.head.header(name) } else { None }
+    }
+
     fn strict_header(&self) -> Option<bool> {
-        let value = self.head.header("x-aimock-strict")?;
+        let value = self.own_header("x-aimock-strict")?;
         let is = |words: [&str; 2]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
         if is(["true", "1"]) { Some(true) } else { is(["false", "0"]).then_some(false) }
     }
@@ -279,7 +288,8 @@ impl<'a> Exchange<'a> {
             Subject { wire: &wire, model: &request.model, body: call.body, content_type, codec: self.matched.codec };
         let identity = Identity::new(subject, &app.redactor, &app.ignore);
         let mut asked = Asked::new(request, &identity, self.head.method, &path);
-        let context = scope_header(&self.head, "x-aimock-context", &app.redactor);
+        let context =
+            if self.has_own_headers { scope_header(&self.head, "x-aimock-context", &app.redactor) } else { None };
         let test_id = self.test_id.clone();
         asked.context = context.as_deref();
         asked.test_id = test_id.as_deref();
@@ -475,7 +485,7 @@ impl<'a> Exchange<'a> {
         let server = self.app.chaos_rates(test);
         let own = hit.and_then(|hit| self.app.table.borrow().rows()[hit.row].fixture.playback.chaos);
         let own = own.unwrap_or_default();
-        let header = |name: &str| self.head.header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
+        let header = |name: &str| self.own_header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
         let rates = [
             (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).or(server.drop)),
             (Fault::Malformed, header("x-aimock-chaos-malformed").or(own.malformed).or(server.malformed)),

@@ -21,6 +21,12 @@ const DEFAULT_DIMENSIONS: usize = 1536;
 /// Longest vector that is made up.
 const MAX_DIMENSIONS: usize = 16_384;
 
+/// Headers that an answer has at most, nearly always; they are allocated once.
+const ANSWER_HEADERS: usize = 8;
+
+/// The media type of a body whose own cannot be sent.
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 /// Longest delay before one frame.
 const MAX_DELAY: Duration = Duration::from_secs(600);
 
@@ -70,7 +76,7 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             };
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
-            let mut response = response(status, &raw.content_type, body);
+            let mut response = response(status, HeaderValue::from_str(&raw.content_type).unwrap_or(OCTETS), body);
             if let Some(seconds) = raw.retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
@@ -91,15 +97,14 @@ fn encoded(answer: &Answer, fixture: &Fixture, endpoint: &Endpoint<'_>, manner: 
     };
     if request.streamed() {
         let frames = endpoint.codec.encode_stream(&answer, &to);
-        let mut response =
-            response(StatusCode::OK, request.framing.content_type(), streamed_body(frames, playback, manner));
+        let mut response = response(StatusCode::OK, media(request.framing), streamed_body(frames, playback, manner));
         if request.framing == Framing::Sse {
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         response
     } else {
         let json = endpoint.codec.encode_whole(&answer, &to);
-        response(StatusCode::OK, Framing::Whole.content_type(), whole_body(Bytes::from(json), playback, manner))
+        response(StatusCode::OK, media(Framing::Whole), whole_body(Bytes::from(json), playback, manner))
     }
 }
 
@@ -145,12 +150,16 @@ fn shortest_f32(value: f64) -> f64 {
     narrow.to_string().parse().unwrap_or(value)
 }
 
-fn response(status: StatusCode, content_type: &str, body: Body) -> Response<Body> {
+fn media(framing: Framing) -> HeaderValue {
+    HeaderValue::from_static(framing.content_type())
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    if let Ok(value) = HeaderValue::from_str(content_type) {
-        response.headers_mut().insert(CONTENT_TYPE, value);
-    }
+    let headers = response.headers_mut();
+    headers.reserve(ANSWER_HEADERS);
+    headers.insert(CONTENT_TYPE, content_type);
     response
 }
 
@@ -191,7 +200,7 @@ pub fn provider_error(provider: &Provider, codec: Option<&dyn Codec>, error: &Er
     let shaped = codec.and_then(|codec| codec.error(error));
     let ErrorBody { json, headers } = shaped.unwrap_or_else(|| (provider.error)(error));
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = response(status, "application/json", Body::whole(json.to_string()));
+    let mut response = response(status, media(Framing::Whole), Body::whole(json.to_string()));
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);
@@ -206,7 +215,7 @@ pub fn provider_error(provider: &Provider, codec: Option<&dyn Codec>, error: &Er
 
 /// A JSON answer of the server's own.
 pub fn json_response(status: StatusCode, json: &Value) -> Response<Body> {
-    response(status, "application/json", Body::whole(json.to_string()))
+    response(status, media(Framing::Whole), Body::whole(json.to_string()))
 }
 
 // --------------------------------------------------------------------------------------------------------- pacing

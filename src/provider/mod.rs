@@ -322,7 +322,12 @@ impl Carries {
 /// # Errors
 /// `invalid_json` with line and column for broken JSON; `invalid_request` naming the field for JSON of another shape.
 pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadRequest> {
-    serde_json::from_slice(body).map_err(|e| {
+    // Text that is known to be UTF-8 as a whole is not looked at again string by string.
+    let parsed = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    parsed.map_err(|e| {
         let message = e.to_string();
         if e.is_data() {
             let param = message.split('`').nth(1).filter(|_| message.starts_with("missing field")).map(str::to_owned);
