@@ -1,0 +1,97 @@
+//! JSON text by hand, for what is written once a chunk or once an answer.
+
+/// Writes a string with its quotes, as serde_json does.
+pub fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    escaped(text, out);
+    out.push(b'"');
+}
+
+/// Writes what stands between a string's quotes.
+pub fn escaped(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
+    while let Some(at) = next_escape(rest) {
+        out.extend_from_slice(&rest[..at]);
+        escape(rest[at], out);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Writes a whole number.
+pub fn number(number: i64, out: &mut Vec<u8>) {
+    let mut digits = [0; MAX_DIGITS];
+    let (mut at, mut rest) = (MAX_DIGITS, number.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Digits of the longest number.
+const MAX_DIGITS: usize = 20;
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
+fn next_escape(text: &[u8]) -> Option<usize> {
+    // Without a way out in the middle, a block is a few vector instructions.
+    let clean = |block: &[u8]| !block.iter().fold(false, |found, byte| found | needs_escape(*byte));
+    let blocks = text.chunks_exact(BLOCK).take_while(|block| clean(block)).count();
+    let from = blocks * BLOCK;
+    text[from..].iter().position(|byte| needs_escape(*byte)).map(|at| from + at)
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x09 => b't',
+        0x0a => b'n',
+        0x0c => b'f',
+        0x0d => b'r',
+        _ => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_as_serde_json_writes_them() {
+        let all: String = (0..0x180u32).filter_map(char::from_u32).chain("🌍日本語\u{2028}".chars()).collect();
+        for start in (0..all.len()).filter(|at| all.is_char_boundary(*at)) {
+            let mut out = Vec::new();
+            string(&all[start..], &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&all[start..]).unwrap());
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for n in [0, 7, -10, i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            number(n, &mut out);
+            assert_eq!(out, n.to_string().as_bytes());
+        }
+    }
+}
