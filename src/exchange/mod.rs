@@ -1,29 +1,37 @@
 //! One request's whole story: route, decode, match, decide, and then replay, relay or miss.
 
+mod chaos;
+mod decide;
+mod edge;
+mod forward;
+mod scope;
+
+pub use decide::{Decision, Mode, decide};
+
 use crate::app::{App, Waiting};
 use crate::body::{Body, Broken};
 use crate::clock;
 use crate::config::{OnDrift, OnStale};
 use crate::control;
-use crate::fixture::table::{Hit, How, Policy};
+use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
 use crate::journal::{Answered, Entry, Source};
-use crate::provider::{self, BadRequest, Call, Head, Matched, PROVIDERS};
+use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
-use crate::redact::Redactor;
-use crate::relay::{self, InFlight};
+use crate::relay::InFlight;
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
-use crate::request::canonical::{Hash, Identity, Subject};
+use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
-use crate::upstream::{BaseUrl, Outgoing, Signing, forward_headers, relay_headers, sign};
+use crate::upstream::BaseUrl;
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use edge::{preflight, read, too_large, with_cors};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use scope::{scope, scope_header};
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -32,7 +40,6 @@ use tokio::time::timeout;
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
 const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
-const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error");
 
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
@@ -42,44 +49,6 @@ const TEST_PREFIX: &str = "/__test/";
 
 /// How long a request waits for the recording of one like it, before it goes upstream itself.
 const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
-
-/// What is to become of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// A fixture answers.
-    Replay,
-    /// The upstream answers.
-    Relay,
-    /// Nobody answers: 404.
-    NotFound,
-    /// Nobody answers, and that must not be: 503.
-    Refuse,
-}
-
-/// What decides between them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mode {
-    /// Misses are forwarded (`--record` or `--proxy-only`), and the provider has an upstream.
-    pub upstream: bool,
-    /// `--strict`.
-    pub strict: bool,
-    /// `X-AIMock-Strict`; `Some(true)` also forbids the upstream.
-    pub header: Option<bool>,
-    /// The upstream is asked even where a recording fits (`--refresh`, `--record-repeats`, a stale recording).
-    pub ask_anew: bool,
-}
-
-/// Decides what becomes of a request, from the mode and from how a fixture was found, if one was.
-pub fn decide(mode: Mode, hit: Option<How>) -> Decision {
-    let may_relay = mode.upstream && mode.header != Some(true);
-    let recorded = matches!(hit, Some(How::Exact | How::Volatile | How::Drift));
-    match hit {
-        Some(_) if !(mode.ask_anew && recorded && may_relay) => Decision::Replay,
-        _ if may_relay => Decision::Relay,
-        _ if mode.header.unwrap_or(mode.strict) => Decision::Refuse,
-        _ => Decision::NotFound,
-    }
-}
 
 /// Answers one request.
 ///
@@ -113,52 +82,6 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
     answer.map(with_cors)
 }
 
-/// The whole body; `None` where it is longer than allowed.
-async fn read(incoming: Incoming, max_bytes: usize) -> Result<Option<Bytes>, Broken> {
-    if incoming.size_hint().lower() > max_bytes as u64 {
-        return Ok(None);
-    }
-    match Limited::new(incoming, max_bytes).collect().await {
-        Ok(body) => Ok(Some(body.to_bytes())),
-        Err(e) if e.is::<LengthLimitError>() => Ok(None),
-        Err(_) => Err(Broken), // the client went away
-    }
-}
-
-fn preflight(asked: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
-    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(HeaderValue::from_static("*")));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    with_cors(response)
-}
-
-fn with_cors(mut response: Response<Body>) -> Response<Body> {
-    let any = || HeaderValue::from_static("*");
-    response.headers_mut().entry(header::ACCESS_CONTROL_ALLOW_ORIGIN).or_insert_with(any);
-    response
-}
-
-fn too_large(app: &App, matched: Option<&Matched<'_>>) -> Response<Body> {
-    let error = ErrorAnswer {
-        status: 413,
-        message: format!("the request's body is longer than {} bytes (--max-body-bytes)", app.config.max_body_bytes),
-        code: Some("body_too_large".into()),
-        ..ErrorAnswer::default()
-    };
-    let (provider, codec) = match matched {
-        Some(matched) => (matched.provider, Some(matched.codec)),
-        None => (PROVIDERS[PROVIDERS.len() - 1], None),
-    };
-    let mut response = replay::provider_error(provider, codec, &error);
-    // What is left of the body is not read.
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
 /// What happened, for the journal and the answer's headers.
 struct Outcome {
     source: Source,
@@ -185,6 +108,10 @@ struct Exchange<'a> {
     target: String,
     body: Bytes,
     matched: Matched<'a>,
+    /// The wire it is read as: that of its endpoint, or none where it is not what its API takes.
+    codec: &'static dyn Codec,
+    /// Why it is not what its API takes.
+    refused: Option<BadRequest>,
     test_id: Option<String>,
     /// There is a header whose name begins with [`OWN_HEADERS`].
     has_own_headers: bool,
@@ -201,19 +128,22 @@ impl<'a> Exchange<'a> {
         let query = parts.uri.query().unwrap_or("");
         let in_path = test_id.and_then(|id| scope(provider::percent_decode(id).as_bytes(), &app.redactor));
         let head = Head { method: parts.method.as_str(), path, query, headers: &parts.headers };
+        let matched = provider::route(&head);
         Exchange {
             app,
             head,
             target: app.redactor.safe_target(parts.uri.path_and_query().map_or("/", |t| t.as_str())),
             body,
-            matched: provider::route(&head),
+            codec: matched.codec,
+            refused: None,
+            matched,
             test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
             has_own_headers: parts.headers.keys().any(|name| name.as_str().starts_with(OWN_HEADERS)),
             started,
         }
     }
 
-    async fn run(self) -> Result<Response<Body>, Broken> {
+    async fn run(mut self) -> Result<Response<Body>, Broken> {
         if let Some(error) = self.next_error() {
             let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
             let explanation = Some("an error that was ordered".to_owned());
@@ -224,7 +154,12 @@ impl<'a> Exchange<'a> {
         let call = Call { head: self.head, params: self.matched.params.clone(), body: &body };
         match self.matched.codec.decode(&call) {
             Ok(request) => self.answer(&call, &request).await,
-            Err(bad) => Ok(self.undecodable(bad).await),
+            Err(bad) => {
+                // The upstream knows best what it refuses, and what it answers is kept as it is.
+                self.codec = provider::verbatim();
+                self.refused = Some(bad);
+                self.answer(&call, &Request::new(Kind::Raw)).await
+            }
         }
     }
 
@@ -232,19 +167,13 @@ impl<'a> Exchange<'a> {
         self.app.errors.borrow_mut().pop_front()
     }
 
-    /// The upstream knows best what it refuses; without one, the answer is 400.
-    async fn undecodable(self, bad: BadRequest) -> Response<Body> {
-        let mode = self.mode();
-        if decide(mode, None) == Decision::Relay
-            && let Some(base) = self.base()
-        {
-            return Box::pin(self.relay(&base, Framing::Whole, None, None)).await;
-        }
+    /// The answer to a request that its API would refuse.
+    fn refuse(self, bad: &BadRequest) -> Response<Body> {
         let error = ErrorAnswer {
             status: 400,
             message: self.app.redactor.redact(&bad.message).into_owned(),
             code: Some(bad.code.into()),
-            param: bad.param,
+            param: bad.param.clone(),
             ..ErrorAnswer::default()
         };
         let why = error.message.clone();
@@ -282,10 +211,9 @@ impl<'a> Exchange<'a> {
     async fn answer(self, call: &Call<'_>, request: &Request<'_>) -> Result<Response<Body>, Broken> {
         let app = self.app;
         let path = self.match_path(request.kind);
-        let wire = provider::identity_wire(self.matched.codec, self.head.method, &path);
+        let wire = provider::identity_wire(self.codec, self.head.method, &path);
         let content_type = self.head.header("content-type").unwrap_or("");
-        let subject =
-            Subject { wire: &wire, model: &request.model, body: call.body, content_type, codec: self.matched.codec };
+        let subject = Subject { wire: &wire, model: &request.model, body: call.body, content_type, codec: self.codec };
         let identity = Identity::new(subject, &app.redactor, &app.ignore);
         let mut asked = Asked::new(request, &identity, self.head.method, &path);
         let context =
@@ -306,6 +234,11 @@ impl<'a> Exchange<'a> {
         let mut fresh = false;
         loop {
             let found = app.table.borrow().find(&asked, &policy);
+            // Rules are written for requests that the API takes.
+            let found = found.and_then(|hit| match hit.how {
+                How::Rule if self.refused.is_some() => Err(Miss::default()),
+                _ => Ok(hit),
+            });
             if !std::mem::replace(&mut unharmed, true)
                 && let Some(fault) = self.chaos(&asked, found.as_ref().ok())
             {
@@ -365,7 +298,7 @@ impl<'a> Exchange<'a> {
             Framing::JsonArray => "json-array",
             Framing::EventStream => "eventstream",
         };
-        format!("{} {mode}", self.matched.codec.wire())
+        format!("{} {mode}", self.codec.wire())
     }
 
     fn stale(&self, hit: &Hit) -> bool {
@@ -477,129 +410,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The fault that is due, if one is: what the request's headers say goes before the fixture, that before what was
-    /// ordered for the test, and that before the configuration. One draw a kind, in this order, and the first that hits
-    /// wins.
-    fn chaos(&self, asked: &Asked<'_>, hit: Option<&Hit>) -> Option<Fault> {
-        let test = asked.test_id.unwrap_or("");
-        let server = self.app.chaos_rates(test);
-        let own = hit.and_then(|hit| self.app.table.borrow().rows()[hit.row].fixture.playback.chaos);
-        let own = own.unwrap_or_default();
-        let header = |name: &str| self.own_header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
-        let rates = [
-            (Fault::Drop, header("x-aimock-chaos-drop").or(own.drop).or(server.drop)),
-            (Fault::Malformed, header("x-aimock-chaos-malformed").or(own.malformed).or(server.malformed)),
-            (Fault::Disconnect, header("x-aimock-chaos-disconnect").or(own.disconnect).or(server.disconnect)),
-        ];
-        let rates = rates.map(|(fault, rate)| (fault, rate.unwrap_or(0.0)));
-        if rates.iter().all(|(_, rate)| *rate == 0.0) {
-            return None;
-        }
-        let mut draw = self.app.chaos_draws(asked.identity.get().volatile, test);
-        rates.into_iter().find(|(_, rate)| draw() < *rate).map(|(fault, _)| fault)
-    }
-
-    /// Answers with a fault in place of what was decided.
-    fn fault(self, fault: Fault, instead_of: Decision, hit: Option<&Hit>) -> Result<Response<Body>, Broken> {
-        let table = self.app.table.borrow();
-        let (source, fixture) = match (instead_of, hit) {
-            (Decision::Relay, _) => (Source::Proxy, None),
-            (_, Some(hit)) => (Source::Fixture, Some((table.rows()[hit.row].origin.clone(), hit.how))),
-            (_, None) => (Source::Miss, None),
-        };
-        drop(table);
-        let outcome = Outcome { source, fixture, explanation: None, chaos: Some(fault.word()) };
-        let response = match fault {
-            Fault::Drop => {
-                let error = ErrorAnswer {
-                    status: 500,
-                    message: "chaos: the request was dropped".into(),
-                    code: Some("chaos_drop".into()),
-                    ..ErrorAnswer::default()
-                };
-                replay::provider_error(self.matched.provider, Some(self.matched.codec), &error)
-            }
-            Fault::Malformed => {
-                let mut response = Response::new(Body::whole("{\"chaos\": <<<malformed"));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response
-            }
-            Fault::Disconnect => {
-                self.note(0, outcome);
-                return Err(Broken);
-            }
-        };
-        Ok(self.finish(response, outcome))
-    }
-
-    // ------------------------------------------------------------------------------------------------------- relay
-
-    async fn relay(
-        self,
-        base: &BaseUrl,
-        framing: Framing,
-        plan: Option<Plan>,
-        turn: Option<InFlight>,
-    ) -> Response<Body> {
-        let app = self.app;
-        let mut headers = forward_headers(self.head.headers);
-        let query = app.keys.apply(self.matched.provider, &mut headers, self.head.query);
-        let target = base.target(self.head.path, &query);
-        let method = Method::from_bytes(self.head.method.as_bytes()).unwrap_or(Method::POST);
-        let mut outgoing = Outgoing { method, target, headers, body: self.body.clone() };
-        self.sign(base, &mut outgoing);
-        let sent = Instant::now();
-        let answer = match app.client.send(base, outgoing).await {
-            Ok(answer) => {
-                app.metrics.borrow_mut().upstream(self.matched.provider.name, sent.elapsed());
-                answer
-            }
-            Err(e) => {
-                drop(turn);
-                return self.unreachable(&e);
-            }
-        };
-        let status = answer.status;
-        let headers = relay_headers(&answer.headers);
-        let recording = plan.and_then(|plan| {
-            relay::Recording::begin(app, plan, turn, self.matched.codec, framing, status.as_u16(), &answer.headers)
-        });
-        let (body, record_error) = relay::body(answer.body, recording, &answer.headers).await;
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        if let Some(error) = record_error {
-            let printable: String = error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
-            if let Ok(value) = HeaderValue::from_str(&printable) {
-                response.headers_mut().insert(RECORD_ERROR, value);
-            }
-        }
-        self.finish(response, Outcome::proxy())
-    }
-
-    /// A signature made for this host cannot hold at the upstream's.
-    fn sign(&self, base: &BaseUrl, outgoing: &mut Outgoing) {
-        let Some(service) = self.matched.provider.sigv4_service else { return };
-        let now = clock::unix_ms().div_euclid(1000);
-        if let Signing::Stale(why) = sign(self.app.aws.as_ref(), service, base, outgoing, now) {
-            self.app.log.warn(format_args!(
-                "the request is forwarded with a signature for another host, which {base} will refuse: {why}"
-            ));
-        }
-    }
-
-    fn unreachable(self, e: &crate::upstream::UpstreamError) -> Response<Body> {
-        let status = e.status();
-        let code = if status == 504 { "upstream_timeout" } else { "upstream_unreachable" };
-        let error = ErrorAnswer { status, message: e.to_string(), code: Some(code.into()), ..ErrorAnswer::default() };
-        self.app.log.warn(e);
-        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-        self.finish(response, Outcome { explanation: Some(e.to_string()), ..Outcome::proxy() })
-    }
-
     // -------------------------------------------------------------------------------------------------------- miss
 
-    fn miss(self, call: &Call<'_>, request: &Request<'_>, strict: bool, why: String) -> Response<Body> {
+    fn miss(mut self, call: &Call<'_>, request: &Request<'_>, strict: bool, why: String) -> Response<Body> {
+        if let Some(bad) = self.refused.take() {
+            return self.refuse(&bad);
+        }
         if !strict {
             let table = self.app.table.borrow();
             let models = models_of(table.rows().iter().filter_map(|row| row.fixture.matcher.model.as_deref()));
@@ -660,7 +476,7 @@ impl<'a> Exchange<'a> {
             headers: self.head.headers.into(),
             body: (&*self.body).into(),
             provider: self.matched.provider.name,
-            endpoint: self.matched.codec.kind().word(),
+            endpoint: self.codec.kind().word(),
             test_id: self.test_id,
             strict,
             answered: Answered {
@@ -676,79 +492,9 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// The id of a test or context in a header; none where it is empty.
-fn scope_header(head: &Head<'_>, name: &str, redactor: &Redactor) -> Option<String> {
-    scope(head.headers.get(name)?.as_bytes(), redactor)
-}
-
-/// The id of a test or context, as it is matched and written: text without secrets. Where that is not how it came, a
-/// hash keeps it apart from others.
-fn scope(id: &[u8], redactor: &Redactor) -> Option<String> {
-    let text = String::from_utf8_lossy(id);
-    let safe = redactor.redact(&text);
-    match safe.as_bytes() {
-        [] => None,
-        same if same == id => Some(safe.into_owned()),
-        _ => Some(format!("{safe}~{}", Hash::of(id).short())),
-    }
-}
-
 fn models_of<'m>(models: impl Iterator<Item = &'m str>) -> Vec<&'m str> {
     let mut models: Vec<&str> = models.collect();
     models.sort_unstable();
     models.dedup();
     models
-}
-
-/// An injected fault.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Drop,
-    Malformed,
-    Disconnect,
-}
-
-impl Fault {
-    fn word(self) -> &'static str {
-        match self {
-            Fault::Drop => "drop",
-            Fault::Malformed => "malformed",
-            Fault::Disconnect => "disconnect",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_mode_and_every_find() {
-        let plain = Mode::default();
-        let upstream = Mode { upstream: true, ..plain };
-        let strict = Mode { strict: true, ..plain };
-        let both = Mode { strict: true, ..upstream };
-        let asked_strict = |mode: Mode| Mode { header: Some(true), ..mode };
-        let asked_lax = |mode: Mode| Mode { header: Some(false), ..mode };
-        let anew = Mode { ask_anew: true, ..upstream };
-        for (mode, hit, want) in [
-            (plain, Some(How::Rule), Decision::Replay),
-            (plain, None, Decision::NotFound),
-            (strict, Some(How::Exact), Decision::Replay),
-            (strict, None, Decision::Refuse),
-            (upstream, Some(How::Volatile), Decision::Replay),
-            (upstream, None, Decision::Relay),
-            (both, None, Decision::Relay),
-            (asked_strict(upstream), None, Decision::Refuse),
-            (asked_strict(both), Some(How::Rule), Decision::Replay),
-            (asked_lax(strict), None, Decision::NotFound),
-            (asked_lax(both), None, Decision::Relay),
-            (anew, Some(How::Exact), Decision::Relay),
-            (anew, Some(How::Rule), Decision::Replay),
-            (asked_strict(anew), Some(How::Exact), Decision::Replay),
-            (Mode { ask_anew: true, ..plain }, Some(How::Exact), Decision::Replay),
-        ] {
-            assert_eq!(decide(mode, hit), want, "{mode:?} {hit:?}");
-        }
-    }
 }
