@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::fixture::Fixture;
 use crate::fixture::check::{Also, Source, check};
 use crate::fixture::file::{self, FixtureFile, Problem, Severity};
+use crate::json;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -89,7 +90,7 @@ fn unused_of(report: &Path) -> Result<HashSet<(String, usize)>, Error> {
         index: usize,
     }
     let bytes = fs::read(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
-    let report: Report = serde_json::from_slice(&bytes).map_err(|e| Error::Value {
+    let report: Report = json::parse(&bytes).map_err(|e| Error::Value {
         name: "--unused".into(),
         value: Some(report.display().to_string()),
         problem: format!("expected a file that --report wrote: {e}"),

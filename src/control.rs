@@ -6,6 +6,7 @@ use crate::body::Body;
 use crate::fixture::ChaosRates;
 use crate::fixture::file::{self, Problem};
 use crate::journal::Entry;
+use crate::json;
 use crate::metrics;
 use crate::mock::Recording;
 use crate::replay::json_response;
@@ -436,7 +437,7 @@ impl Ask<'_> {
 
     /// The body as a JSON object that has no other members than these.
     fn object(&self, known: &[&str]) -> Result<Map<String, Value>, Bad> {
-        let json: Value = serde_json::from_slice(self.body).map_err(|e| format!("Invalid JSON: {e}"))?;
+        let json: Value = json::parse(self.body).map_err(|e| format!("Invalid JSON: {e}"))?;
         let Value::Object(members) = json else { return Err("Invalid body: expected a JSON object".into()) };
         match members.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => Err(format!("Unknown field: '{name}'. Supported: {}", known.join(", ")).into()),

@@ -3,6 +3,7 @@
 
 use crate::fixture::Origin;
 use crate::fixture::table::How;
+use crate::json;
 use crate::redact::{REDACTED, Redactor, is_secret_header};
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -134,7 +135,7 @@ impl KeptBody {
                 "start": redactor.redact(&start),
             });
         }
-        let mut json = serde_json::from_slice(&self.start)
+        let mut json = json::parse(&self.start)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.start).into_owned()));
         redactor.redact_json(&mut json);
         json

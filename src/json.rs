@@ -1,4 +1,15 @@
-//! JSON text by hand, for what is written once a chunk or once an answer.
+//! JSON: one way to parse it, and text by hand for what is written once a chunk or once an answer.
+
+use serde::de::{Deserialize, Error as _};
+
+/// Parses JSON that came as bytes: all of it must be UTF-8. This is the one way that the program has, since a second one
+/// would double the code of every type that is parsed.
+///
+/// # Errors
+/// It is not UTF-8, not JSON, or of another shape.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
+    serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
+}
 
 /// Writes a string with its quotes, as serde_json does.
 pub fn string(text: &str, out: &mut Vec<u8>) {

@@ -134,7 +134,8 @@ impl Pieces {
     }
 
     fn take_frame(&mut self, data: &[u8]) {
-        let values = serde_json::Deserializer::from_slice(data).into_iter::<Value>();
+        let text = data.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
         for value in values.map_while(Result::ok) {
             self.take("", &value);
         }

@@ -1,6 +1,7 @@
 //! HTTP archives. <http://www.softwareishard.com/blog/har-12-spec/>
 
 use super::http::{Interaction, add_header};
+use crate::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
@@ -60,7 +61,7 @@ struct Body {
 /// It is no archive; why.
 pub(super) fn interactions(bytes: &[u8]) -> Result<Vec<Interaction>, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let archive: Archive = serde_json::from_slice(bytes).map_err(|e| format!("expected an HTTP archive: {e}"))?;
+    let archive: Archive = json::parse(bytes).map_err(|e| format!("expected an HTTP archive: {e}"))?;
     archive.log.entries.into_iter().map(interaction).collect()
 }
 

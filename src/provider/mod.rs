@@ -29,11 +29,13 @@ pub use words::{
 };
 
 use crate::frame::{Frame, Frames, Framing};
+use crate::json;
 use crate::reply::{Answer, ErrorAnswer};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// Every provider, in the order routes are tried. A new one adds its room, its `mod` line and its row here.
 pub static PROVIDERS: &[&Provider] = &[
@@ -110,6 +112,10 @@ pub struct BadRequest {
 }
 
 impl BadRequest {
+    fn not_json(why: &dyn fmt::Display) -> Self {
+        BadRequest { code: "invalid_json", message: format!("the request body is not JSON: {why}"), param: None }
+    }
+
     /// A field that the API requires is absent or of the wrong kind.
     pub fn field(param: &str, message: impl Into<String>) -> Self {
         BadRequest { code: "invalid_request", message: message.into(), param: Some(param.to_owned()) }
@@ -322,22 +328,14 @@ impl Carries {
 /// # Errors
 /// `invalid_json` with line and column for broken JSON; `invalid_request` naming the field for JSON of another shape.
 pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadRequest> {
-    // Text that is known to be UTF-8 as a whole is not looked at again string by string.
-    let parsed = match std::str::from_utf8(body) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(body),
-    };
-    parsed.map_err(|e| {
+    let text = std::str::from_utf8(body).map_err(|e| BadRequest::not_json(&e))?;
+    serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
         if e.is_data() {
             let param = message.split('`').nth(1).filter(|_| message.starts_with("missing field")).map(str::to_owned);
             BadRequest { code: "invalid_request", message: format!("the request body is not valid: {message}"), param }
         } else {
-            BadRequest {
-                code: "invalid_json",
-                message: format!("the request body is not JSON: {message}"),
-                param: None,
-            }
+            BadRequest::not_json(&message)
         }
     })
 }
@@ -347,21 +345,26 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
 /// # Errors
 /// [`Fault::Unreadable`] with what was found.
 pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
-    serde_json::from_slice(frame.data).map_err(|e| unreadable(&e, frame.data))
+    json::parse(frame.data).map_err(|e| unreadable(&e, frame.data))
 }
 
 /// Parses the JSON values of a frame that may hold several, one a line: lines that came under a whole body's content
 /// type.
 pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<Item = Result<T, Fault>> {
     let data = frame.data;
-    serde_json::Deserializer::from_slice(data).into_iter().map(move |value| value.map_err(|e| unreadable(&e, data)))
+    let (text, bad) = match std::str::from_utf8(data) {
+        Ok(text) => (text, None),
+        Err(e) => ("", Some(Err(unreadable(&e, data)))),
+    };
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    bad.into_iter().chain(values.map(move |value| value.map_err(|e| unreadable(&e, data))))
 }
 
 /// Longest quotation of a frame that cannot be read, in characters. It is cut to a line where it is shown: what was
 /// redacted before is not cut into something unknown.
 const MAX_QUOTED_CHARS: usize = 4096;
 
-fn unreadable(e: &serde_json::Error, data: &[u8]) -> Fault {
+fn unreadable(e: &impl fmt::Display, data: &[u8]) -> Fault {
     let seen: String = String::from_utf8_lossy(data).chars().take(MAX_QUOTED_CHARS).collect();
     Fault::Unreadable(format!("{e} in `{seen}`"))
 }

@@ -2,6 +2,7 @@
 
 use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress};
 use crate::frame::{Frame, Frames, Framing};
+use crate::json;
 use crate::reply::{Answer, RawAnswer, RawBody};
 use crate::request::{Kind, Request};
 use serde::de::IgnoredAny;
@@ -67,7 +68,7 @@ impl Collapse for Keep {
         let first = self.body.is_empty();
         self.body.extend_from_slice(frame.data);
         // Of all that is kept as it is, JSON alone shows that it was cut.
-        let cut = |data| serde_json::from_slice::<IgnoredAny>(data).is_err_and(|e| e.is_eof());
+        let cut = |data| json::parse::<IgnoredAny>(data).is_err_and(|e| e.is_eof());
         let cut = first && self.is_json() && cut(frame.data);
         Ok(if cut { Progress::More } else { Progress::Finished })
     }
@@ -78,7 +79,7 @@ impl Collapse for Keep {
 
     fn finish(&mut self) -> Answer {
         let bytes = std::mem::take(&mut self.body);
-        let json = self.content_type.contains("json").then(|| serde_json::from_slice(&bytes).ok()).flatten();
+        let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
         Answer::Raw(RawAnswer {
             status: self.status,
             content_type: std::mem::take(&mut self.content_type),

@@ -13,6 +13,7 @@
 
 use super::parts::{self, Parts};
 use super::volatile;
+use crate::json;
 use crate::provider::{CallId, Codec};
 use crate::redact::Redactor;
 use crate::request::Kind;
@@ -148,7 +149,7 @@ impl Ignore {
 pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) -> Canonical {
     let model = redactor.redact(subject.model);
     let head = format!("aimock {VERSION}\n{}\n{model}\n", subject.wire);
-    let Ok(mut body) = serde_json::from_slice::<Value>(subject.body) else {
+    let Ok(mut body) = json::parse::<Value>(subject.body) else {
         return opaque(&head, subject, redactor);
     };
     if let Value::Object(members) = &mut body {

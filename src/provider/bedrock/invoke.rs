@@ -5,6 +5,7 @@
 
 use super::{padding, reported};
 use crate::frame::{Frame, Frames, Framing, eventstream};
+use crate::json;
 use crate::provider::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, Fault, FinishWords, Head, Progress,
     UsageShape, answer_usage, anthropic, parse_body, parse_frame, raw,
@@ -208,7 +209,7 @@ fn is_completion(json: &[u8]) -> bool {
     struct Peek {
         completion: Option<IgnoredAny>,
     }
-    serde_json::from_slice(json).is_ok_and(|peek: Peek| peek.completion.is_some())
+    json::parse(json).is_ok_and(|peek: Peek| peek.completion.is_some())
 }
 
 /// Models of other makers: what they are asked and what they answer is kept as it is.
