@@ -95,7 +95,7 @@ fn asked(head: Head<'_>, body: &str, then: impl FnOnce(&Asked<'_>) -> Result<(),
         model: &request.model,
         body: call.body,
         content_type: "application/json",
-        call_ids: matched.codec.call_ids(),
+        codec: matched.codec,
     };
     let identity = Identity::new(subject, &redactor, &ignore);
     then(&Asked::new(&request, &identity, head.method, head.path))
