@@ -328,7 +328,12 @@ impl Carries {
 /// # Errors
 /// `invalid_json` with line and column for broken JSON; `invalid_request` naming the field for JSON of another shape.
 pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadRequest> {
-    let text = std::str::from_utf8(body).map_err(|e| BadRequest::not_json(&e))?;
+    let text = std::str::from_utf8(body).map_err(|e| {
+        let good = &body[..e.valid_up_to()];
+        let line_start = good.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let (line, column) = (memchr::memchr_iter(b'\n', good).count() + 1, good.len() - line_start + 1);
+        BadRequest::not_json(&format!("a byte that is no UTF-8 at line {line} column {column}"))
+    })?;
     serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
         if e.is_data() {
