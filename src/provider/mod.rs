@@ -11,6 +11,7 @@ pub mod cohere;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;
+mod lenient;
 pub mod ollama;
 pub mod openai;
 pub mod openai_chat;
@@ -29,7 +30,6 @@ pub use words::{
 };
 
 use crate::frame::{Frame, Frames, Framing};
-use crate::json;
 use crate::reply::{Answer, ErrorAnswer};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
@@ -345,24 +345,46 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
     })
 }
 
-/// Parses a frame's data, for a collapser.
+/// Parses a frame's data, for a collapser: leniently where it is not quite what the wire says.
 ///
 /// # Errors
 /// [`Fault::Unreadable`] with what was found.
 pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
-    json::parse(frame.data).map_err(|e| unreadable(&e, frame.data))
+    lenient::parse(frame.data).map_err(|e| unreadable(&e, frame.data))
+}
+
+/// Parses what a frame holds in a member that was put aside, like [`parse_frame`].
+///
+/// # Errors
+/// [`Fault::Unreadable`] with what was found.
+pub fn parse_member<'a, T: Deserialize<'a>>(member: &'a RawValue) -> Result<T, Fault> {
+    let data = member.get().as_bytes();
+    lenient::parse(data).map_err(|e| unreadable(&e, data))
 }
 
 /// Parses the JSON values of a frame that may hold several, one a line: lines that came under a whole body's content
 /// type.
 pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<Item = Result<T, Fault>> {
     let data = frame.data;
-    let (text, bad) = match std::str::from_utf8(data) {
+    let (mut rest, bad) = match std::str::from_utf8(data) {
         Ok(text) => (text, None),
         Err(e) => ("", Some(Err(unreadable(&e, data)))),
     };
-    let values = serde_json::Deserializer::from_str(text).into_iter();
-    bad.into_iter().chain(values.map(move |value| value.map_err(|e| unreadable(&e, data))))
+    bad.into_iter().chain(std::iter::from_fn(move || {
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+        match values.next()? {
+            Err(e) if e.is_data() => {
+                let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+                let value = values.next()?.map_err(|e| unreadable(&e, data)).and_then(parse_member);
+                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
+                Some(value)
+            }
+            value => {
+                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
+                Some(value.map_err(|e| unreadable(&e, data)))
+            }
+        }
+    }))
 }
 
 /// Longest quotation of a frame that cannot be read, in characters. It is cut to a line where it is shown: what was

@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
 use super::super::{Encoding, finish_out, pieces, write_answer_usage};
-use super::{DONE, FINISH, USAGE};
+use super::{DONE, FINISH, REASONING, REASONING_DETAILS, USAGE};
 use crate::frame::{Frames, sse};
 use crate::json;
 use crate::reply::{Part, Reply, ToolCall};
@@ -68,7 +68,11 @@ fn message(reply: &Reply, to: &Encoding<'_>, out: &mut Vec<u8>) {
     }
     let reasoning = reply.reasoning();
     if !reasoning.is_empty() {
-        member(if plain_reasoning(reply) { "reasoning" } else { "reasoning_content" }, &reasoning, out);
+        match reply.reasoning_field.as_deref() {
+            Some(REASONING) => member(REASONING, &reasoning, out),
+            Some(REASONING_DETAILS) => member(REASONING_DETAILS, &[Detail::new(&reasoning)], out),
+            _ => member("reasoning_content", &reasoning, out),
+        }
     }
     out.extend_from_slice(b",\"refusal\":");
     match &reply.refusal {
@@ -145,11 +149,6 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
     stream.done()
 }
 
-/// The service names the member `reasoning`, not `reasoning_content`.
-fn plain_reasoning(reply: &Reply) -> bool {
-    reply.reasoning_field.as_deref() == Some("reasoning")
-}
-
 #[derive(Serialize)]
 struct CallOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +159,34 @@ struct CallOut<'a> {
     kind: Option<&'static str>,
     #[serde(flatten)]
     called: Called<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<Extra<'a>>,
+}
+
+/// What Google adds to a call. <https://ai.google.dev/gemini-api/docs/thought-signatures#openai>
+#[derive(Serialize)]
+struct Extra<'a> {
+    google: GoogleExtra<'a>,
+}
+
+#[derive(Serialize)]
+struct GoogleExtra<'a> {
+    thought_signature: &'a str,
+}
+
+/// One of `reasoning_details`.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: &'a str,
+    index: usize,
+}
+
+impl<'a> Detail<'a> {
+    fn new(text: &'a str) -> Self {
+        Detail { kind: "reasoning.text", text, index: 0 }
+    }
 }
 
 /// A tool that takes JSON, or one that takes text.
@@ -195,6 +222,7 @@ impl<'a> CallOut<'a> {
             id: Some(id),
             kind: Some(if custom { "custom" } else { "function" }),
             called: Called::new(custom, Some(&call.name), arguments),
+            extra_content: call.signature.as_deref().map(|s| Extra { google: GoogleExtra { thought_signature: s } }),
         }
     }
 }
@@ -220,6 +248,8 @@ struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_details: Option<[Detail<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[CallOut<'a>; 1]>,
@@ -229,10 +259,10 @@ struct Delta<'a> {
 
 impl<'a> Delta<'a> {
     fn reasoning(reply: &Reply, piece: &'a str) -> Self {
-        if plain_reasoning(reply) {
-            Delta { reasoning: Some(piece), ..Delta::default() }
-        } else {
-            Delta { reasoning_content: Some(piece), ..Delta::default() }
+        match reply.reasoning_field.as_deref() {
+            Some(REASONING) => Delta { reasoning: Some(piece), ..Delta::default() },
+            Some(REASONING_DETAILS) => Delta { reasoning_details: Some([Detail::new(piece)]), ..Delta::default() },
+            _ => Delta { reasoning_content: Some(piece), ..Delta::default() },
         }
     }
 }
@@ -291,7 +321,7 @@ impl Stream {
         self.delta(&Delta { tool_calls: Some([first]), ..Delta::default() }, None, None);
         for piece in pieces(&call.arguments, to.chunk_chars) {
             let called = Called::new(custom, None, piece);
-            let more = CallOut { index: Some(index), id: None, kind: None, called };
+            let more = CallOut { index: Some(index), id: None, kind: None, called, extra_content: None };
             self.delta(&Delta { tool_calls: Some([more]), ..Delta::default() }, None, None);
         }
     }

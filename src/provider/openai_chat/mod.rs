@@ -15,6 +15,10 @@ use crate::request::{Kind, Request};
 /// The terminal event's data.
 const DONE: &[u8] = b"[DONE]";
 
+/// The values of `Reply::reasoning_field` for reasoning that came under another name than `reasoning_content`.
+const REASONING: &str = "reasoning";
+const REASONING_DETAILS: &str = "reasoning_details";
+
 /// OpenAI's finish reasons are the words that fixtures use.
 static FINISH: FinishWords = FinishWords {
     exact: &[
@@ -84,7 +88,7 @@ impl Codec for Chat {
     }
 
     fn carries(&self) -> Carries {
-        Carries { signatures: false, part_signatures: false, redacted: false, order: false, ..Carries::ALL }
+        Carries { signatures: false, redacted: false, order: false, ..Carries::ALL }
     }
 
     fn finish_words(&self) -> Option<&'static FinishWords> {

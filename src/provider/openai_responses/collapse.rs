@@ -1,6 +1,6 @@
 //! Puts a response together: from the object that its terminal event holds, or from the events before it.
 
-use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, raw};
+use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member, raw};
 use super::{COMPLETED, FINISH, REASONING_TEXT};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
@@ -292,7 +292,7 @@ fn string(raw: &RawValue) -> Cow<'_, str> {
 }
 
 fn item_id(item: &RawValue) -> Option<String> {
-    serde_json::from_str::<Item<'_>>(item.get()).ok()?.id.map(|id| id.0.into_owned())
+    parse_member::<Item<'_>>(item).ok()?.id.map(|id| id.0.into_owned())
 }
 
 // ------------------------------------------------------------------------------------------------------ the items
@@ -341,7 +341,7 @@ struct Grown {
 impl Grown {
     /// Reads an item; `None` where a turn has no place for its type.
     fn read(raw: &RawValue) -> Option<Grown> {
-        let item: Item<'_> = serde_json::from_str(raw.get()).ok()?;
+        let item: Item<'_> = parse_member(raw).ok()?;
         let mut grown = Grown::default();
         match item.kind.as_deref()? {
             "message" => {
@@ -434,7 +434,7 @@ fn parts(raw: Option<&RawValue>) -> Vec<ItemPart<'_>> {
     let Some(raw) = raw else { return Vec::new() };
     match serde_json::from_str(raw.get()) {
         Ok(Str(text)) => vec![ItemPart { text: Some(Str(text)), refusal: None }],
-        Err(_) => serde_json::from_str(raw.get()).unwrap_or_default(),
+        Err(_) => parse_member(raw).unwrap_or_default(),
     }
 }
 

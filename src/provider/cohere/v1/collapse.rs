@@ -1,6 +1,6 @@
 //! Version 1's events, and its whole answer, put together.
 
-use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_values, raw};
+use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_member, parse_values, raw};
 use super::super::usage_of;
 use super::{END, FINISH};
 use crate::frame::{Frame, Framing, ndjson, sse};
@@ -131,9 +131,9 @@ impl Collapser {
             }
             None | Some(END) => {
                 self.progress = Progress::Done;
-                let whole = event.response.map(|whole| serde_json::from_str::<Event<'_>>(whole.get())).transpose();
+                let whole = event.response.map(parse_member::<Event<'_>>).transpose();
                 self.answer(event)?;
-                whole.map_err(|e| Fault::Unreadable(e.to_string()))?.map_or(Ok(()), |whole| self.answer(whole))?;
+                whole?.map_or(Ok(()), |whole| self.answer(whole))?;
             }
             Some("stream-start") => self.answer(event)?,
             Some("text-generation" | "tool-calls-chunk") => self.text.push_str(event.text.as_deref().unwrap_or("")),

@@ -1,6 +1,6 @@
 //! Version 2's events, and its whole answer, put together.
 
-use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame};
+use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
 use super::{DONE, FINISH, TOOL_PLAN};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
@@ -135,7 +135,7 @@ impl Collapser {
 
     fn whole(&mut self, answer: EventIn<'_>) -> Result<(), Fault> {
         let Some(message) = answer.message else { return Err(Fault::Unreadable("an answer without message".into())) };
-        let message = serde_json::from_str(message.get()).map_err(|e| Fault::Unreadable(e.to_string()))?;
+        let message = parse_member(message)?;
         self.reply.id = answer.id.map(|id| id.0.into_owned());
         self.message(message, None)?;
         self.end(answer.finish_reason, answer.usage, None)?;
@@ -148,7 +148,7 @@ impl Collapser {
             self.reply.id = Some(id.0.into_owned());
         }
         let Some(delta) = event.delta else { return Ok(()) };
-        let delta: DeltaIn<'_> = serde_json::from_str(delta.get()).map_err(|e| Fault::Unreadable(e.to_string()))?;
+        let delta: DeltaIn<'_> = parse_member(delta)?;
         if let Some(message) = delta.message {
             self.message(message, event.index)?;
         }
@@ -210,10 +210,9 @@ impl Collapser {
 
 /// The elements of a list, or the one that stands in its place; none of anything else.
 fn each<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<Vec<T>, Fault> {
-    let elements = match raw.map_or("", RawValue::get) {
-        list if list.starts_with('[') => serde_json::from_str(list),
-        one if one.starts_with('{') => serde_json::from_str(one).map(|one| vec![one]),
+    match raw {
+        Some(list) if list.get().starts_with('[') => parse_member(list),
+        Some(one) if one.get().starts_with('{') => parse_member(one).map(|one| vec![one]),
         _ => Ok(Vec::new()),
-    };
-    elements.map_err(|e| Fault::Unreadable(e.to_string()))
+    }
 }
