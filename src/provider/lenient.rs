@@ -8,7 +8,7 @@
 use crate::json;
 use crate::request::Str;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Error, Result};
@@ -41,8 +41,8 @@ impl<'de> Lenient<'de> {
         }
     }
 
-    fn number(self) -> f64 {
-        self.text().trim().parse().unwrap_or(0.0)
+    fn number(self) -> Result<f64> {
+        self.text().trim().parse().map_err(|_| Error::custom(format_args!("expected a number, found `{}`", self.0)))
     }
 
     /// How loosely typed languages say that there is no list or object.
@@ -83,23 +83,23 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let text = self.text();
-        visitor.visit_bool(text.eq_ignore_ascii_case("true") || self.number() != 0.0)
+        visitor.visit_bool(text.eq_ignore_ascii_case("true") || text == "1")
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_i64(self.number() as i64)
+        visitor.visit_i64(self.number()? as i64)
     }
 
     fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_u32(self.number() as u32)
+        visitor.visit_u32(self.number()? as u32)
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_u64(self.number() as u64)
+        visitor.visit_u64(self.number()? as u64)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_f64(self.number())
+        visitor.visit_f64(self.number()?)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -214,8 +214,15 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_is_refused() {
-        for json in [r#"{"list":"text"}"#, r#"{"list":["text"]}"#, r#"{"list":[[1]]}"#, "7", "[1]", r#"{"usage":"x"}"#]
-        {
+        for json in [
+            r#"{"list":"text"}"#,
+            r#"{"list":["text"]}"#,
+            r#"{"list":[[1]]}"#,
+            "7",
+            "[1]",
+            r#"{"usage":"x"}"#,
+            r#"{"number":"x"}"#,
+        ] {
             assert!(parse::<Of<'_>>(json.as_bytes()).is_err(), "{json}");
         }
         assert!(parse::<Of<'_>>(b"{\"text\":").is_err());

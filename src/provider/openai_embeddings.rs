@@ -2,7 +2,7 @@
 
 use super::{
     AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress, UsageShape, embeddings_usage, parse_body,
-    parse_frame,
+    parse_frame, raw,
 };
 use crate::frame::{Frame, Frames};
 use crate::reply::{Answer, Embeddings, Usage};
@@ -75,8 +75,8 @@ impl Codec for Embed {
         Frames::default() // never asked for
     }
 
-    fn collapser(&self, _answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(Collapser::default())
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        Box::new(Collapser { embeddings: Embeddings::default(), verbatim: raw::collapser(answer), readable: false })
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
@@ -197,21 +197,29 @@ struct Came<'a> {
     embedding: &'a RawValue,
 }
 
-#[derive(Default)]
+/// Keeps vectors; an answer with vectors of another kind (several for one input, sparse ones, other encodings) as it is.
 struct Collapser {
     embeddings: Embeddings,
+    verbatim: Box<dyn Collapse>,
+    readable: bool,
 }
 
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
+        if frame.data.trim_ascii_start().starts_with(b"[") {
+            return self.verbatim.push(frame); // llama.cpp's own form
+        }
         let answered: Answered<'_> = parse_frame(frame)?;
         if let Some(error) = answered.error.filter(|e| !e.is_null()) {
             return Err(Fault::Upstream(error.to_string()));
         }
         let mut came = answered.data.ok_or_else(|| Fault::Unreadable("an answer without data".into()))?;
         came.sort_by_key(|c| c.index);
+        let vectors: Result<Vec<_>, Fault> = came.iter().map(|c| vector(c.embedding)).collect();
+        let Ok(vectors) = vectors else { return self.verbatim.push(frame) };
+        self.readable = true;
         self.embeddings = Embeddings {
-            vectors: came.iter().map(|c| vector(c.embedding)).collect::<Result<_, _>>()?,
+            vectors,
             usage: answered.usage,
             model: answered.model.filter(|m| !m.is_empty()).map(|m| m.0.into_owned()),
             id: answered.id.filter(|id| !id.is_empty()).map(|id| id.0.into_owned()),
@@ -220,11 +228,12 @@ impl Collapse for Collapser {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.embeddings.vectors.iter().map(|v| v.len() * size_of::<f64>()).sum()
+        let vectors = self.embeddings.vectors.iter().map(|v| v.len() * size_of::<f64>());
+        vectors.sum::<usize>() + self.verbatim.kept_bytes()
     }
 
     fn finish(&mut self) -> Answer {
-        Answer::Embeddings(std::mem::take(&mut self.embeddings))
+        if self.readable { Answer::Embeddings(std::mem::take(&mut self.embeddings)) } else { self.verbatim.finish() }
     }
 }
 
@@ -319,11 +328,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_vector_is_not_recorded() {
-        for embedding in ["\"AAA=\"", "\"?\"", "{}", "[\"a\"]"] {
-            let body = format!(r#"{{"data":[{{"embedding":{embedding}}}]}}"#);
-            assert!(matches!(collapse(&body), Outcome::Fault(Fault::Unreadable(_))), "{embedding}");
+    fn vectors_of_another_kind_are_kept_as_they_are() {
+        let of = |embedding: &str| format!(r#"{{"data":[{{"embedding":{embedding}}}]}}"#);
+        let bodies = ["\"AAA=\"", "\"?\"", "{\"indices\":[1]}", "[[0.5],[1]]"].map(of);
+        for body in bodies.iter().map(String::as_str).chain([r#"[{"index":0,"embedding":[[0.5]]}]"#]) {
+            assert!(matches!(collapse(body), Outcome::Whole(Answer::Raw(_))), "{body}");
         }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_recorded() {
         assert!(matches!(collapse("{}"), Outcome::Fault(Fault::Unreadable(_))));
         assert!(matches!(collapse(r#"{"error":{"message":"no"}}"#), Outcome::Fault(Fault::Upstream(_))));
     }

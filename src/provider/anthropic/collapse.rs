@@ -147,10 +147,21 @@ impl Collapser {
     }
 
     fn delta(&mut self, index: Option<u64>, delta: Delta<'_>) {
-        let block = match index {
-            Some(index) => self.blocks.iter().rev().find(|b| b.index == index),
-            None => self.blocks.last(),
+        let known = match index {
+            Some(index) => self.blocks.iter().rposition(|b| b.index == index),
+            None => self.blocks.len().checked_sub(1),
         };
+        let at = known.unwrap_or_else(|| {
+            // Not every service that speaks this wire announces its blocks.
+            let kind = match delta.kind.as_deref() {
+                Some("text_delta") => "text",
+                Some("thinking_delta" | "signature_delta") => "thinking",
+                _ => "",
+            };
+            self.start(index, Block { kind: Some(Str(kind.into())), ..Block::default() });
+            self.blocks.len() - 1
+        });
+        let block = self.blocks.get(at);
         let Some(part) = block.and_then(|b| b.part).and_then(|at| self.reply.parts.get_mut(at)) else { return };
         let more = |into: &mut String, new: Option<Str<'_>>| new.into_iter().for_each(|s| into.push_str(&s));
         match (delta.kind.as_deref().unwrap_or(""), part) {
@@ -319,6 +330,20 @@ mod tests {
         assert_eq!(reply.parts, [Part::text("Héllo\n\"you\"")]);
         assert_eq!((reply.id.as_deref(), reply.model.as_deref()), (Some("msg_1"), Some("claude-x")));
         assert_eq!((reply.finish.as_deref(), reply.role.as_deref()), (Some("stop"), None));
+    }
+
+    #[test]
+    fn blocks_that_were_not_announced() {
+        let reply = stream(
+            "end_turn",
+            &[
+                &delta(0, r#"{"type":"thinking_delta","thinking":"hm"}"#),
+                &delta(1, r#"{"type":"text_delta","text":"a"}"#),
+                &delta(1, r#"{"type":"text_delta","text":"b"}"#),
+            ],
+        )
+        .turn();
+        assert_eq!((reply.reasoning(), reply.content(), reply.parts.len()), ("hm".into(), "ab".into(), 2));
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ManyVisitor<T> {
     type Value = Many<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or a list of objects")
+        f.write_str("a value or a list of values")
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Many<T>, A::Error> {
@@ -269,6 +269,14 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ManyVisitor<T> {
             all.push(one);
         }
         Ok(Many(all))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Many<T>, E> {
+        T::deserialize(de::value::BorrowedStrDeserializer::new(text)).map(|one| Many(vec![one]))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Many<T>, E> {
+        T::deserialize(de::value::StrDeserializer::new(text)).map(|one| Many(vec![one]))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Many<T>, A::Error> {
@@ -343,6 +351,12 @@ mod tests {
             assert_eq!(r.tools, ["get_weather", "get_time"]);
             assert_eq!(r.response_format.as_deref(), Some("json_object"));
         });
+    }
+
+    #[test]
+    fn a_text_stands_for_contents() {
+        with_request(PATH, r#"{"contents":"hi \"you\""}"#, |_, r| assert_eq!(r.user_message(), Some("hi \"you\"")));
+        with_request(PATH, r#"{"contents":["a","b"]}"#, |_, r| assert_eq!(r.user_message(), Some("b")));
     }
 
     #[test]

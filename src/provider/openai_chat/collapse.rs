@@ -16,8 +16,8 @@ struct Chunk<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     model: Option<Str<'a>>,
-    #[serde(default)]
-    created: Option<f64>,
+    #[serde(borrow, default)]
+    created: Option<&'a RawValue>,
     #[serde(borrow, default)]
     system_fingerprint: Option<Str<'a>>,
     #[serde(borrow, default)]
@@ -208,7 +208,8 @@ impl Collapser {
         keep(&mut reply.model, chunk.model.as_deref());
         keep(&mut reply.system_fingerprint, chunk.system_fingerprint.as_deref());
         if reply.created.is_none() {
-            reply.created = chunk.created.map(|c| c as i64).filter(|c| *c != 0);
+            let created = chunk.created.and_then(|raw| parse_member::<f64>(raw).ok());
+            reply.created = created.map(|c| c as i64).filter(|c| *c != 0);
         }
         for usage in [chunk.x_groq.and_then(|g| g.usage), chunk.usage].into_iter().flatten() {
             // null, or an object, which is empty where it says nothing

@@ -24,7 +24,7 @@ const COMPLETED: &str = "completed";
 /// <https://platform.openai.com/docs/api-reference/responses/object#responses/object-incomplete_details>
 static FINISH: FinishWords = FinishWords {
     exact: &[(COMPLETED, "stop"), ("max_output_tokens", "length"), ("content_filter", "content_filter")],
-    near: &[("max_tool_calls", "length"), ("incomplete", "length")],
+    near: &[("max_tool_calls", "length"), ("max_messages", "length"), ("steered", "stop"), ("incomplete", "length")],
     otherwise: COMPLETED,
 };
 
