@@ -1,5 +1,6 @@
 //! The bodies that the server sends: at once, paced, or as an upstream's chunks come in.
 
+use crate::relay::Relayed;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -7,7 +8,6 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// A body of the server's own or of an upstream.
@@ -19,8 +19,8 @@ pub enum Body {
     Stream(Option<Bytes>),
     /// Pieces with delays between them.
     Paced(Box<Paced>),
-    /// An upstream's chunks, and how many bytes they come to where that is known.
-    Relayed(mpsc::Receiver<Result<Bytes, Broken>>, Option<u64>),
+    /// An upstream's chunks as they come.
+    Relayed(Relayed),
 }
 
 /// The answer breaks off: the connection is closed without a clean end.
@@ -102,7 +102,7 @@ impl HttpBody for Body {
         let next = match &mut *self {
             Body::Whole(bytes) | Body::Stream(bytes) => bytes.take().map(Ok),
             Body::Paced(paced) => ready!(paced.poll(cx)),
-            Body::Relayed(chunks, _) => ready!(chunks.poll_recv(cx)),
+            Body::Relayed(relayed) => ready!(relayed.poll(cx)),
         };
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
@@ -119,7 +119,7 @@ impl HttpBody for Body {
         let len = match self {
             Body::Whole(bytes) => Some(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Body::Paced(paced) => paced.len,
-            Body::Relayed(_, len) => *len,
+            Body::Relayed(relayed) => relayed.len,
             Body::Stream(_) => None,
         };
         len.map_or_else(SizeHint::default, SizeHint::with_exact)

@@ -12,13 +12,14 @@ use crate::upstream::{AnswerBody, UpstreamError};
 use crate::wire::WireTee;
 use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::sync::mpsc;
-
-/// Chunks of an upstream that wait for a slow client, beside the one on its way.
-const WAITING_CHUNKS: usize = 1;
+use tokio::task::coop::poll_proceed;
 
 /// Longest reason given for an answer that is not recorded, in characters: it may quote the upstream.
 const MAX_REASON_CHARS: usize = 400;
@@ -344,147 +345,152 @@ fn timings(started: Instant, at: &[Instant]) -> RecordedTimings {
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------- pump
+// ----------------------------------------------------------------------------------------------------------- body
 
 /// A body that relays an upstream's, and, where a recording that is whole with the first chunk failed, why.
 pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &HeaderMap) -> (Body, Option<String>) {
     let len = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let (out, chunks) = mpsc::channel(WAITING_CHUNKS);
-    let mut pump = Pump { upstream, recording, out: Some(out) };
-    let whole = pump.recording.as_ref().is_some_and(|r| r.tee.framing == Framing::Whole);
-    let mut first = None;
+    let mut flow = Flow { upstream, recording, saving: None, chunks: VecDeque::new(), free: 0, end: None };
+    let whole = flow.recording.as_ref().is_some_and(|r| r.tee.framing == Framing::Whole);
     if whole {
-        // The headers can still tell of a recording that failed, and a small answer needs no task of its own.
-        first = Some(pump.upstream.chunk().await);
-        if let (Some(Ok(all)), true, Some(recording)) = (&first, pump.upstream.at_end(), &mut pump.recording) {
+        // The headers can still tell of a recording that failed.
+        let first = flow.upstream.chunk().await;
+        if let (Ok(all), true, Some(recording)) = (&first, flow.upstream.at_end(), &mut flow.recording) {
             let all = all.clone().unwrap_or_default();
             recording.feed(&all);
             let failed = recording.end().await;
             return (Body::whole(all), failed);
         }
+        flow.take(first);
     }
-    tokio::task::spawn_local(pump.run(first));
-    (Body::Relayed(chunks, len), None)
+    (Body::Relayed(Relayed { flow: Some(Box::new(flow)), len }), None)
 }
 
-type Chunk = Result<Option<Bytes>, UpstreamError>;
+/// An upstream's chunks on their way to the client. Dropped when all that a whole answer needs has come, it is read to
+/// its end and recorded all the same.
+pub struct Relayed {
+    flow: Option<Box<Flow>>,
+    /// Bytes that they come to, where that is known.
+    pub len: Option<u64>,
+}
 
-/// Moves one answer's chunks.
-struct Pump {
+impl Relayed {
+    /// The next chunk.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        self.flow.as_mut().map_or(Poll::Ready(None), |flow| flow.poll(cx))
+    }
+}
+
+impl fmt::Debug for Relayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relayed").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        let Some(mut flow) = self.flow.take() else { return };
+        match &mut flow.recording {
+            // An answer that is whole but for its clean end is worth waiting for.
+            Some(recording) if recording.finished() => {}
+            Some(recording) => return recording.give_up(&Unrecorded::ClientGone),
+            None if flow.saving.is_some() => {}
+            None => return,
+        }
+        tokio::task::spawn_local(async move {
+            while flow.recording.is_some() || flow.saving.is_some() {
+                if poll_fn(|cx| flow.poll(cx)).await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// One answer's chunks, and what is made of them.
+struct Flow {
     upstream: AnswerBody,
+    /// Gone when it has ended, well or not.
     recording: Option<Recording>,
-    /// Gone when the client is.
-    out: Option<mpsc::Sender<Result<Bytes, Broken>>>,
+    /// The recording's end, which the rest waits for.
+    saving: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// What came and has not gone on.
+    chunks: VecDeque<Bytes>,
+    /// How many of the chunks may go on before the recording is safe.
+    free: usize,
+    /// How the body ends, once the upstream's has.
+    end: Option<Result<(), Broken>>,
 }
 
-impl Pump {
-    async fn run(mut self, mut first: Option<Chunk>) {
-        let mut held: Vec<Bytes> = Vec::new();
+impl Flow {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        // A fast upstream gives way to other connections now and then.
+        let turn = ready!(poll_proceed(cx));
         loop {
-            let chunk = match first.take() {
-                Some(chunk) => chunk,
-                None => match self.next().await {
-                    Some(chunk) => chunk,
-                    None => return,
-                },
-            };
-            match chunk {
-                Ok(Some(chunk)) => self.pass(chunk, &mut held).await,
-                Ok(None) => {
-                    self.end().await;
-                    self.send_all(&mut held).await;
-                    return;
+            if let Some(saving) = &mut self.saving {
+                ready!(saving.as_mut().poll(cx));
+                self.saving = None;
+            }
+            if self.free > 0 || self.recording.is_none() {
+                if let Some(chunk) = self.chunks.pop_front() {
+                    self.free = self.free.saturating_sub(1);
+                    turn.made_progress();
+                    return Poll::Ready(Some(Ok(chunk)));
                 }
-                Err(e) => {
-                    self.fail(e, &mut held).await;
-                    return;
+                if let Some(end) = &mut self.end {
+                    return Poll::Ready(std::mem::replace(end, Ok(())).err().map(Err));
                 }
             }
-            if self.out.is_none() && !self.recording.as_ref().is_some_and(Recording::finished) {
-                if let Some(recording) = &mut self.recording {
-                    recording.give_up(&Unrecorded::ClientGone);
+            let chunk = ready!(self.upstream.poll_chunk(cx));
+            self.take(chunk);
+        }
+    }
+
+    fn take(&mut self, chunk: Result<Option<Bytes>, UpstreamError>) {
+        match chunk {
+            Ok(Some(chunk)) => self.pass(chunk),
+            Ok(None) => {
+                self.end = Some(Ok(()));
+                self.save();
+            }
+            Err(error) => {
+                self.end = Some(Err(Broken));
+                match &mut self.recording {
+                    Some(recording) if !recording.done() => {
+                        recording.give_up(&Unrecorded::Upstream(error));
+                        self.recording = None;
+                    }
+                    _ => self.save(),
                 }
-                return;
             }
         }
     }
 
-    /// The next chunk; `None` where the client has gone and nothing is to be gained from what is left.
-    async fn next(&mut self) -> Option<Chunk> {
-        if let Some(out) = &self.out {
-            tokio::select! {
-                biased;
-                () = out.closed() => {}
-                chunk = self.upstream.chunk() => return Some(chunk),
-            }
-            self.out = None;
-        }
-        // An answer that is whole but for its clean end is worth waiting for.
-        if self.recording.as_ref().is_some_and(Recording::finished) {
-            return Some(self.upstream.chunk().await);
-        }
-        if let Some(recording) = &mut self.recording {
-            recording.give_up(&Unrecorded::ClientGone);
-        }
-        None
-    }
-
-    async fn pass(&mut self, chunk: Bytes, held: &mut Vec<Bytes>) {
+    fn pass(&mut self, chunk: Bytes) {
+        let Some(recording) = &mut self.recording else { return self.chunks.push_back(chunk) };
         let last = self.upstream.at_end();
-        let Some(recording) = &mut self.recording else { return self.send(chunk).await };
         let free = recording.feed(&chunk);
-        let done = recording.done();
         // A client that was told the length has the end with the last byte, whatever that is.
         let free = if last && recording.plan.is_some() { 0 } else { free };
-        if free > 0 {
-            self.send_all(held).await;
-            self.send(chunk.slice(..free)).await;
-        }
-        if free < chunk.len() {
-            held.push(chunk.slice(free..));
-        }
         // What follows the terminal event is part of the answer as it was on the wire.
-        let whole = done && self.recording.as_ref().is_none_or(|r| r.wire.is_none());
+        let whole = recording.done() && recording.wire.is_none();
+        let mut held = chunk;
+        if free > 0 {
+            self.chunks.push_back(held.split_to(free));
+            self.free = self.chunks.len();
+        }
+        if !held.is_empty() {
+            self.chunks.push_back(held);
+        }
         if whole || last {
-            self.end().await;
-            self.send_all(held).await;
+            self.save();
         }
     }
 
-    async fn end(&mut self) {
+    /// Ends the recording. Headers are long gone: the log and the report tell of a failure.
+    fn save(&mut self) {
         if let Some(mut recording) = self.recording.take() {
-            // Headers are long gone: the log and the report tell of a failure.
-            recording.end().await;
-        }
-    }
-
-    async fn fail(&mut self, error: UpstreamError, held: &mut Vec<Bytes>) {
-        if let Some(mut recording) = self.recording.take() {
-            if recording.done() {
-                recording.end().await;
-            } else {
-                recording.give_up(&Unrecorded::Upstream(error));
-            }
-        }
-        self.send_all(held).await;
-        if let Some(out) = &self.out {
-            // Nobody to tell where the client has gone.
-            let _ = out.send(Err(Broken)).await;
-        }
-    }
-
-    async fn send_all(&mut self, held: &mut Vec<Bytes>) {
-        for chunk in held.drain(..) {
-            self.send(chunk).await;
-        }
-    }
-
-    async fn send(&mut self, chunk: Bytes) {
-        if let Some(out) = &self.out
-            && !chunk.is_empty()
-            && out.send(Ok(chunk)).await.is_err()
-        {
-            self.out = None;
+            self.saving = Some(Box::pin(async move { drop(recording.end().await) }));
         }
     }
 }

@@ -9,9 +9,12 @@ use hyper::body::{Body, Incoming};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Longer than any server runs: a limit beyond it is none.
+const MAX_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// The body of an [`Answer`](super::Answer). Dropped before its end, it closes the connection.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub struct AnswerBody {
     /// Bytes read so far.
     received: u64,
     upstream: String,
-    chunk: Duration,
+    patience: Patience,
     pool: Rc<Pool>,
 }
 
@@ -40,7 +43,8 @@ struct Flow {
 impl AnswerBody {
     pub(super) fn new(incoming: Incoming, link: Link, upstream: String, chunk: Duration, pool: &Rc<Pool>) -> Self {
         let state = State::Open(Box::new(Flow { incoming, link }));
-        let mut body = AnswerBody { state, received: 0, upstream, chunk, pool: Rc::clone(pool) };
+        let patience = Patience { limit: chunk.min(MAX_WAIT), due: None, timer: None };
+        let mut body = AnswerBody { state, received: 0, upstream, patience, pool: Rc::clone(pool) };
         body.release_at_end();
         body
     }
@@ -50,28 +54,40 @@ impl AnswerBody {
     /// # Errors
     /// [`UpstreamError::Cut`] and [`UpstreamError::ChunkTimeout`]; every later call gives the same error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// As [`AnswerBody::chunk`].
+    ///
+    /// # Errors
+    /// As [`AnswerBody::chunk`].
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UpstreamError>> {
         let flow = match &mut self.state {
             State::Open(flow) => flow,
-            State::Ended => return Ok(None),
-            State::Failed(e) => return Err(e.clone()),
+            State::Ended => return Poll::Ready(Ok(None)),
+            State::Failed(e) => return Poll::Ready(Err(e.clone())),
         };
-        let error = match timeout(self.chunk, poll_fn(|cx| flow.poll_data(cx))).await {
-            Ok(Some(Ok(bytes))) => {
+        let error = match flow.poll_data(cx) {
+            Poll::Ready(Some(Ok(bytes))) => {
                 self.received += bytes.len() as u64;
+                self.patience.due = None;
                 self.release_at_end();
-                return Ok(Some(bytes));
+                return Poll::Ready(Ok(Some(bytes)));
             }
-            Ok(None) => {
+            Poll::Ready(None) => {
                 self.release();
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
-            Ok(Some(Err(e))) => {
+            Poll::Ready(Some(Err(e))) => {
                 UpstreamError::Cut { upstream: self.upstream.clone(), received: self.received, reason: root(&e) }
             }
-            Err(_) => UpstreamError::ChunkTimeout { upstream: self.upstream.clone(), ms: millis(self.chunk) },
+            Poll::Pending => {
+                ready!(self.patience.poll_over(cx));
+                UpstreamError::ChunkTimeout { upstream: self.upstream.clone(), ms: millis(self.patience.limit) }
+            }
         };
         self.state = State::Failed(error.clone());
-        Err(error)
+        Poll::Ready(Err(error))
     }
 
     /// Whether the body is known to be complete: [`AnswerBody::chunk`] would give `None` without waiting. A body whose
@@ -89,6 +105,29 @@ impl AnswerBody {
     fn release(&mut self) {
         if let State::Open(flow) = std::mem::replace(&mut self.state, State::Ended) {
             self.pool.put(flow.link);
+        }
+    }
+}
+
+/// How long a chunk is waited for. One timer serves all of them: it is set anew where it goes off too early.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    /// When the wait that is under way is over.
+    due: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = *self.due.get_or_insert_with(|| Instant::now() + self.limit);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
         }
     }
 }
