@@ -1,4 +1,5 @@
-//! JSON: one way to parse it, and text by hand for what is written once a chunk or once an answer.
+//! JSON: one way to parse it, a short cut for what is read once a chunk, and text by hand for what is written once a
+//! chunk or once an answer.
 
 use serde::de::{Deserialize, Error as _};
 
@@ -9,6 +10,75 @@ use serde::de::{Deserialize, Error as _};
 /// It is not UTF-8, not JSON, or of another shape.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
     serde_json::from_str(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
+}
+
+/// Walks over JSON that is expected to have a certain form. Whatever has another one, valid or not, is `None`: it is to
+/// be parsed as usual.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins before a value.
+    pub fn new(text: &'a str) -> Self {
+        Walk { rest: text }
+    }
+
+    /// Takes exactly this text.
+    pub fn eat(&mut self, text: &str) -> Option<()> {
+        self.rest = self.rest.trim_ascii_start().strip_prefix(text)?;
+        Some(())
+    }
+
+    /// Takes a string without escapes.
+    pub fn string(&mut self) -> Option<&'a str> {
+        let literal = self.literal()?;
+        (!literal.contains('\\')).then(|| &literal[1..literal.len() - 1])
+    }
+
+    /// Takes a string as it stands, with its quotes.
+    pub fn literal(&mut self) -> Option<&'a str> {
+        let text = self.rest.trim_ascii_start();
+        let bytes = text.as_bytes();
+        let mut end = 1 + next_escape(bytes.strip_prefix(b"\"")?)?;
+        while bytes[end] == b'\\' {
+            end += 2;
+            end += next_escape(bytes.get(end..)?)?;
+        }
+        if bytes[end] != b'"' {
+            return None;
+        }
+        let (literal, rest) = text.split_at(end + 1);
+        self.rest = rest;
+        Some(literal)
+    }
+
+    /// Takes a whole number that is not negative.
+    pub fn digits(&mut self) -> Option<()> {
+        let text = self.rest.trim_ascii_start();
+        let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        self.rest = rest;
+        (rest.len() < text.len()).then_some(())
+    }
+
+    /// Takes an object; `member` takes the value of each member.
+    pub fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.eat("{")?;
+        loop {
+            let name = self.string()?;
+            self.eat(":")?;
+            member(self, name)?;
+            if self.eat(",").is_none() {
+                return self.eat("}");
+            }
+        }
+    }
+
+    /// Nothing follows.
+    pub fn end(&self) -> Option<()> {
+        self.rest.trim_ascii().is_empty().then_some(())
+    }
 }
 
 /// Writes a string with its quotes, as serde_json does.

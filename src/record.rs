@@ -22,6 +22,10 @@ use std::rc::Rc;
 /// Names tried for one recording before giving up.
 const MAX_NAME_TRIES: u32 = 10_000;
 
+/// What a file says that is kept for people: nothing in it tells which request it answers.
+const UNREGISTERED: &str =
+    "no match could be derived from the request, so this recording answers nothing: add match keys by hand";
+
 /// What is known of a recording before its answer comes: all that borrows from the request.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -202,8 +206,8 @@ impl Place {
 
 /// Notes which readable answer the wire form belongs to.
 fn seal(fixture: &mut Fixture) {
-    let response_hash = file::response_hash(fixture);
-    if let Some(wire) = &mut fixture.wire {
+    let response_hash = fixture.wire.as_ref().map(|_| file::response_hash(fixture));
+    if let (Some(wire), Some(response_hash)) = (&mut fixture.wire, response_hash) {
         wire.response_hash = response_hash;
     }
 }
@@ -228,14 +232,14 @@ fn more_metadata(asked: &Asked<'_>) -> Map<String, Value> {
 }
 
 fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bool) -> Written {
-    let mut text = file::write(&[&fixture]);
+    let mut more = Map::new();
     if !registered {
-        text = with_warning(&text);
+        more.insert("_warning".into(), UNREGISTERED.into());
     }
     let stamp = clock::file_stamp(clock::unix_ms());
     for n in 1..=MAX_NAME_TRIES {
         let path = folder.join(format!("{}-{stamp}-{n}.json", provider.name));
-        match file::create_new_atomic(&path, text.as_bytes()) {
+        match file::create_new_atomic(&path, |out| file::write_to(out, &more, &[&fixture], &[])) {
             Ok(()) => return Ok((path, 0, fixture)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(RecordError { path, source }),
@@ -243,13 +247,6 @@ fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bo
     }
     let source = io::Error::new(io::ErrorKind::AlreadyExists, "every name is taken");
     Err(RecordError { path: folder.to_owned(), source })
-}
-
-/// A file that is kept for people: nothing in it says which request it answers.
-fn with_warning(text: &str) -> String {
-    let warning =
-        "no match could be derived from the request, so this recording answers nothing: add match keys by hand";
-    text.replacen('{', &format!("{{\n  \"_warning\": \"{warning}\","), 1)
 }
 
 fn shared_file(path: PathBuf, fixture: Fixture) -> Written {

@@ -239,37 +239,67 @@ const MIN_NAMED_CHARS: usize = 16;
 /// Shortest token after `Bearer ` that is taken for one: prose has shorter words there.
 const MIN_BEARER_CHARS: usize = 16;
 
-/// The bytes that a secret, or what tells of one, may begin with.
-static BEGINS: [bool; 256] = {
-    let mut begins = [false; 256];
+/// What tells of a secret beside its shape begins with one of the first and then one of the second bytes.
+const TELLS: [(&[u8], &[u8]); 5] = [(b"-", b"-"), (b":", b"/\\"), (b"e", b"y"), (b"bB", b"eEaA"), (b"sS", b"eE_-")];
+
+/// Two bytes that a secret, or what tells of one, may begin with: a byte that may come first has a bit of its own, which
+/// those that may follow it have too.
+struct Begins {
+    first: [u32; 256],
+    second: [u32; 256],
+    bits: u32,
+}
+
+static BEGINS: Begins = {
+    let mut begins = Begins { first: [0; 256], second: [0; 256], bits: 0 };
     let mut i = 0;
     while i < SHAPES.len() {
-        begins[SHAPES[i].prefix.as_bytes()[0] as usize] = true;
+        let prefix = SHAPES[i].prefix.as_bytes();
+        begins = begins.with(prefix[0], prefix[1]);
         i += 1;
     }
-    let more = *b"-:bBsSe";
     let mut i = 0;
-    while i < more.len() {
-        begins[more[i] as usize] = true;
+    while i < TELLS.len() {
+        let (first, second) = TELLS[i];
+        let mut pair = 0;
+        while pair < first.len() * second.len() {
+            begins = begins.with(first[pair / second.len()], second[pair % second.len()]);
+            pair += 1;
+        }
         i += 1;
     }
     begins
 };
+
+impl Begins {
+    const fn with(mut self, first: u8, second: u8) -> Self {
+        if self.first[first as usize] == 0 {
+            self.first[first as usize] = 1 << self.bits;
+            self.bits += 1;
+        }
+        self.second[second as usize] |= self.first[first as usize];
+        self
+    }
+
+    /// The next place where a secret may begin.
+    fn next(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        let begins = |pair: &[u8]| self.first[usize::from(pair[0])] & self.second[usize::from(pair[1])] != 0;
+        bytes[from..].windows(2).position(begins).map(|at| from + at)
+    }
+}
 
 /// Replaces credentials of known shapes.
 fn known(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out: Option<String> = None;
     let (mut kept, mut at) = (0, 0);
-    while at < bytes.len() {
-        match BEGINS[usize::from(bytes[at])].then(|| secret_at(text, at)).flatten() {
-            Some((start, end)) => {
-                let out = out.get_or_insert_default();
-                out.push_str(&text[kept..start]);
-                out.push_str(REDACTED);
-                (kept, at) = (end, end);
-            }
-            None => at += 1,
+    while let Some(begin) = BEGINS.next(bytes, at) {
+        at = begin + 1;
+        if let Some((start, end)) = secret_at(text, begin) {
+            let out = out.get_or_insert_default();
+            out.push_str(&text[kept..start]);
+            out.push_str(REDACTED);
+            (kept, at) = (end, end);
         }
     }
     match out {

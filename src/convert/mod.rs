@@ -73,7 +73,7 @@ fn convert_file(FixtureFile { path, name }: &FixtureFile, args: &ConvertArgs, do
     }
     let out = args.out.join(name).with_extension("json");
     let text = file::write_document(&more, &fixtures.iter().collect::<Vec<_>>(), &skipped);
-    let why = match file::create_new_atomic(&out, text.as_bytes()) {
+    let why = match file::create_new_atomic(&out, |file| file.write_all(text.as_bytes())) {
         Ok(()) => {
             let _ = writeln!(done.lines, "{}: {}", out.display(), count(fixtures.len(), "fixture"));
             return Some(fixtures.len());

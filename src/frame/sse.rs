@@ -32,6 +32,13 @@ impl Decoder {
             self.partial.clear();
             self.spent = false;
         }
+        if self.begun
+            && self.partial.is_empty()
+            && !self.after_cr
+            && let Some(status) = one_line(input)
+        {
+            return Ok(status);
+        }
         let mut start = 0;
         let (start, used, first) = loop {
             if self.after_cr && start < input.len() {
@@ -105,6 +112,16 @@ impl Decoder {
         self.in_line |= line < input.len();
         None
     }
+}
+
+/// The event that the input begins with, where it is one line of data that ends in LF, as nearly all are.
+fn one_line(input: &[u8]) -> Option<Status<'_>> {
+    let value = input.strip_prefix(b"data:")?;
+    let value = &value[..memchr::memchr2(b'\n', b'\r', value)?];
+    let used = b"data:".len() + value.len() + b"\n\n".len();
+    let frame = Frame::data(value.strip_prefix(b" ").unwrap_or(value));
+    let ends = input.get(..used)?.ends_with(b"\n\n") && used <= MAX_FRAME_BYTES;
+    ends.then_some(Status::Frame { frame, used })
 }
 
 fn strip_bom(block: &[u8], first: bool) -> &[u8] {

@@ -1,6 +1,7 @@
 //! Puts a completion together: from its chunks, or from the whole of it.
 
 use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
+use super::plain;
 use super::{DONE, FINISH, REASONING, REASONING_DETAILS};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall};
@@ -162,6 +163,9 @@ impl Collapse for Collapser {
                 return Err(Fault::Unreadable("a stream without choices".into()));
             }
             self.progress = Some(Progress::Done);
+        } else if let Some(literal) = self.plain(frame) {
+            self.chosen = true;
+            self.content(literal)?;
         } else if !frame.data.trim_ascii().is_empty() {
             let chunk: Chunk<'_> = parse_frame(frame)?;
             if let Some(error) = chunk.error.as_ref().filter(|e| says_something(e)) {
@@ -199,6 +203,14 @@ impl Collapse for Collapser {
 impl Collapser {
     pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
         Collapser { whole: answer.framing == Framing::Whole, ..Collapser::default() }
+    }
+
+    /// What a chunk of text alone adds.
+    fn plain<'a>(&self, frame: &Frame<'a>) -> Option<&'a str> {
+        if self.whole || !frame.event.is_empty() {
+            return None;
+        }
+        plain::text(std::str::from_utf8(frame.data).ok()?, &self.reply)
     }
 
     fn take(&mut self, chunk: Chunk<'_>) -> Result<(), Fault> {
@@ -249,7 +261,7 @@ impl Collapser {
             self.reply.role = Some(role.0.into_owned());
         }
         if let Some(content) = piece.content {
-            self.content(content)?;
+            self.content(content.get())?;
         }
         self.reasoning(piece.reasoning_content, piece.reasoning, piece.reasoning_details);
         if let Some(refusal) = piece.refusal.filter(|r| !r.is_empty()) {
@@ -291,13 +303,13 @@ impl Collapser {
 
     /// A string, null, or a list of text and thinking parts
     /// (<https://docs.mistral.ai/capabilities/reasoning/>, <https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models>).
-    fn content(&mut self, raw: &RawValue) -> Result<(), Fault> {
-        if raw.get().starts_with('"') {
-            let Str(text) = serde_json::from_str(raw.get()).map_err(|e| Fault::Unreadable(e.to_string()))?;
+    fn content(&mut self, json: &str) -> Result<(), Fault> {
+        if json.starts_with('"') {
+            let Str(text) = serde_json::from_str(json).map_err(|e| Fault::Unreadable(e.to_string()))?;
             self.text.push_str(&text);
             return Ok(());
         }
-        let parts = match serde_json::from_str(raw.get()).map_err(|e| Fault::Unreadable(e.to_string()))? {
+        let parts = match serde_json::from_str(json).map_err(|e| Fault::Unreadable(e.to_string()))? {
             Value::Array(parts) => parts,
             Value::Null => Vec::new(),
             part @ Value::Object(_) => vec![part],

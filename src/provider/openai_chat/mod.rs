@@ -3,6 +3,7 @@
 
 mod answer;
 mod collapse;
+mod plain;
 mod request;
 
 use super::{
