@@ -316,7 +316,7 @@ impl App {
     /// Adds fixtures that are in no file.
     pub fn add(&self, fixtures: Vec<Fixture>) {
         let mut table = self.table.borrow_mut();
-        let here = table.rows().iter().filter(|row| row.origin.path.is_none()).count();
+        let here = table.rows().iter().filter(|row| row.path().is_none()).count();
         for (index, fixture) in (here..).zip(fixtures) {
             table.push(fixture, Origin { path: None, name: Rc::from("runtime"), index });
         }

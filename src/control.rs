@@ -200,12 +200,12 @@ fn fixtures(ask: &Ask<'_>) -> Answer {
         None => {}
         Some("fixtures") => {
             let shown = table.rows().iter().enumerate().map(|(index, row)| {
-                let mut entry = file::entry_json(&row.fixture);
+                let mut entry = file::entry_json(&row.fixture());
                 let kind = kind_of(&entry["response"]);
                 entry.retain(|name, _| !matches!(name.as_str(), "response" | "wire" | "recordedTimings"));
                 entry.insert("index".into(), index.into());
                 entry.insert("responseKind".into(), kind.into());
-                entry.insert("file".into(), row.origin.to_string().into());
+                entry.insert("file".into(), row.origin().to_string().into());
                 entry.insert("hits".into(), row.hits.get().into());
                 entry
             });

@@ -110,7 +110,7 @@ impl Counts {
         for (_, message) in self.drifts.iter().take(MAX_SHOWN) {
             log.warn(message);
         }
-        let unused: Vec<String> = unused(table).map(|row| row.origin.to_string()).collect();
+        let unused: Vec<String> = unused(table).map(|row| row.origin().to_string()).collect();
         if !unused.is_empty() {
             let shown = unused[..unused.len().min(MAX_SHOWN)].join(", ");
             let more = more(unused.len() as u64, MAX_SHOWN);
@@ -139,8 +139,8 @@ impl Counts {
         });
         let drifts = self.drifts.iter().map(|(origin, message)| with(origin, "explanation", message.as_str().into()));
         let used = table.rows().iter().filter(|row| row.hits.get() > 0);
-        let used = used.map(|row| with(&row.origin, "hits", row.hits.get().into()));
-        let unused = unused(table).map(|row| with(&row.origin, "recorded", row.fixture.recorded().into()));
+        let used = used.map(|row| with(&row.origin(), "hits", row.hits.get().into()));
+        let unused = unused(table).map(|row| with(&row.origin(), "recorded", row.recorded().into()));
         json!({
             "hits": self.hits,
             "drifted": self.drifted,
@@ -158,5 +158,5 @@ impl Counts {
 
 /// Fixtures of files that answered nothing. What was recorded just now answered through its upstream.
 pub fn unused(table: &FixtureTable) -> impl Iterator<Item = &Row> {
-    table.rows().iter().filter(|row| row.hits.get() == 0 && row.origin.path.is_some() && !row.fresh)
+    table.rows().iter().filter(|row| row.hits.get() == 0 && row.path().is_some() && !row.fresh)
 }

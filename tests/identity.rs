@@ -452,7 +452,7 @@ impl Table {
     /// The fixture that answers, and how it was found; else why none does.
     fn find(&self, asks: &Asks) -> Result<(String, How), String> {
         asked(asks, &self.redactor, &self.ignore, |asked| match self.table.find(asked, &STRICT) {
-            Ok(hit) => Ok((self.table.rows()[hit.row].origin.name.to_string(), hit.how)),
+            Ok(hit) => Ok((self.table.rows()[hit.row].origin().name.to_string(), hit.how)),
             Err(miss) => Err(miss.explain(asked.request.kind)),
         })
     }

@@ -35,7 +35,7 @@ impl Exchange<'_> {
     pub(super) fn chaos(&self, asked: &Asked<'_>, hit: Option<&Hit>) -> Option<Fault> {
         let test = asked.test_id.unwrap_or("");
         let server = self.app.chaos_rates(test);
-        let own = hit.and_then(|hit| self.app.table.borrow().rows()[hit.row].fixture.playback.chaos);
+        let own = hit.and_then(|hit| self.app.table.borrow().fixture(hit.row).playback.chaos);
         let own = own.unwrap_or_default();
         let header = |name: &str| self.own_header(name)?.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate));
         let rates = [
@@ -56,7 +56,7 @@ impl Exchange<'_> {
         let table = self.app.table.borrow();
         let (source, fixture) = match (instead_of, hit) {
             (Decision::Relay, _) => (Source::Proxy, None),
-            (_, Some(hit)) => (Source::Fixture, Some((table.rows()[hit.row].origin.clone(), hit.how))),
+            (_, Some(hit)) => (Source::Fixture, Some((table.rows()[hit.row].origin(), hit.how))),
             (_, None) => (Source::Miss, None),
         };
         drop(table);

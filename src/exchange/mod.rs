@@ -269,7 +269,7 @@ impl<'a> Exchange<'a> {
                     return Ok(Box::pin(self.relay(&base, request.framing, Some(plan), turn)).await);
                 }
                 (_, Ok(hit)) => {
-                    let origin = app.table.borrow().rows()[hit.row].origin.clone();
+                    let origin = app.table.borrow().rows()[hit.row].origin();
                     let why = format!("the recording {origin} is older than --max-age allows");
                     return Ok(self.miss(call, request, strict, why));
                 }
@@ -303,8 +303,8 @@ impl<'a> Exchange<'a> {
 
     fn stale(&self, hit: &Hit) -> bool {
         let Some(days) = self.app.config.max_age_days else { return false };
-        let table = self.app.table.borrow();
-        let recorded_at = table.rows()[hit.row].fixture.metadata.recorded_at.as_deref();
+        let fixture = self.app.table.borrow().fixture(hit.row);
+        let recorded_at = fixture.metadata.recorded_at.as_deref();
         let Some(recorded_at) = recorded_at.and_then(clock::parse_rfc3339) else { return false };
         let age = clock::unix_ms().div_euclid(1000) - recorded_at;
         age > i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400)
@@ -330,11 +330,12 @@ impl<'a> Exchange<'a> {
         if let Some(hit) = anew {
             table.count_hit(hit, asked); // it is used, and the next one of its sequence is next
         }
+        let anew = anew.map(|hit| (table.rows()[hit.row].origin(), table.fixture(hit.row)));
         let choices = Choices {
             folder: &recording.folder,
             keep_model_date: app.config.record_full_model_version,
             next_index,
-            instead: anew.map(|hit| (&table.rows()[hit.row].origin, &*table.rows()[hit.row].fixture)),
+            instead: anew.as_ref().map(|(origin, fixture)| (origin, &**fixture)),
         };
         Plan::new(asked, self.matched.provider, self.wire_endpoint(asked.request.framing), &choices)
     }
@@ -353,8 +354,8 @@ impl<'a> Exchange<'a> {
         table.count_hit(hit, asked);
         let row = &table.rows()[hit.row];
         let explanation = self.warn_of(row, hit, asked, &table);
-        let fixture = row.fixture.clone();
-        let fixture_origin = (row.origin.clone(), hit.how);
+        let fixture = table.fixture(hit.row);
+        let fixture_origin = (row.origin(), hit.how);
         drop(table);
         let outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
@@ -380,18 +381,18 @@ impl<'a> Exchange<'a> {
         if hit.exhausted {
             log.warn(format_args!(
                 "the sequence that ends at {} is exhausted: its last answer is repeated",
-                row.origin
+                row.origin()
             ));
         }
         if self.stale(hit) && !row.stale_logged.replace(true) {
-            log.warn(format_args!("the recording {} is older than --max-age allows", row.origin));
+            log.warn(format_args!("the recording {} is older than --max-age allows", row.origin()));
         }
         if hit.how != How::Drift {
             return None;
         }
         let changed = table.drift(hit.row, asked);
         let what = if changed.is_empty() { "the request differs".to_owned() } else { changed.join(", ") };
-        let message = format!("drift: {} was recorded from another request: {what}", row.origin);
+        let message = format!("drift: {} was recorded from another request: {what}", row.origin());
         let warns = self.app.config.on_drift != Some(OnDrift::Ignore);
         if warns && !row.drift_logged.replace(true) {
             log.warn(&message);
@@ -418,7 +419,7 @@ impl<'a> Exchange<'a> {
         }
         if !strict {
             let table = self.app.table.borrow();
-            let models = models_of(table.rows().iter().filter_map(|row| row.fixture.matcher.model.as_deref()));
+            let models = models_of(table.rows().iter().filter_map(|row| row.model()));
             if let Some(json) = self.matched.codec.without_fixture(call, request, &models) {
                 let response = replay::json_response(StatusCode::OK, &json);
                 drop(table);
