@@ -599,6 +599,86 @@ fn a_reference_to_an_item_is_what_is_asked() {
     assert_eq!(table.find(&asks("rs_one")), found("a", How::Exact));
 }
 
+/// Pairs of what a client sends back of an answer: with all that services write around it, and as a replay writes it.
+fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    vec![
+        (
+            "/v1/chat/completions",
+            "messages",
+            json!({"role": "assistant", "content": "a", "refusal": null, "annotations": [], "audio": null,
+                "function_call": null, "tool_calls": null, "reasoning": "hm", "reasoning_details": [{"data": "x"}]}),
+            json!({"role": "assistant", "content": "a", "refusal": null}),
+        ),
+        (
+            "/v1/chat/completions",
+            "messages",
+            json!({"role": "assistant", "content": "", "tool_calls": [{"index": 0, "id": "other",
+                "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "s"}}}]}),
+            json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": [call]}),
+        ),
+        (
+            "/v1/chat/completions",
+            "messages",
+            json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "a"}], "prefix": null}),
+            json!({"role": "assistant", "content": "a", "reasoning_content": "hm"}),
+        ),
+        (
+            "/v1/messages",
+            "messages",
+            json!({"role": "assistant", "content": [{"type": "text", "text": "a", "citations": null},
+                {"type": "tool_use", "id": "x", "name": "f", "input": {}, "caller": {"type": "direct"}}]}),
+            json!({"role": "assistant", "content": [{"type": "text", "text": "a"},
+                {"type": "tool_use", "id": "y", "name": "f", "input": {}}]}),
+        ),
+        (
+            "/v1/responses",
+            "input",
+            json!({"type": "function_call", "id": "fc_1", "call_id": "x", "name": "f", "arguments": "{}",
+                "status": "completed", "caller": {"type": "direct"}, "namespace": null}),
+            json!({"type": "function_call", "id": "fc_2", "call_id": "y", "name": "f", "arguments": "{}"}),
+        ),
+        (
+            "/v1/responses",
+            "input",
+            json!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "final_answer",
+                "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]}),
+            json!({"type": "message", "id": "msg_2", "role": "assistant", "content":
+                [{"type": "output_text", "text": "a", "annotations": []}]}),
+        ),
+        (
+            "/v2/chat",
+            "messages",
+            json!({"role": "assistant", "tool_calls": [call], "tool_plan": "go", "content": null, "citations": [{"start": 1}]}),
+            json!({"role": "assistant", "tool_calls": [call], "tool_plan": "go"}),
+        ),
+        (
+            "/api/chat",
+            "messages",
+            json!({"role": "assistant", "content": "", "tool_calls": [{"function": {"index": 1, "name": "f", "arguments": {}}}]}),
+            json!({"role": "assistant", "content": "", "images": null, "tool_calls":
+                [{"type": "function", "function": {"name": "f", "arguments": {}}}]}),
+        ),
+    ]
+}
+
+#[test]
+fn an_answer_that_is_sent_back_is_one_however_its_service_wrote_it() {
+    let hash = |path: &str, list: &str, turn: &Value| {
+        let mut body = json!({"model": "m"});
+        body[list] = json!([{"role": "user", "content": "hi"}, turn, {"role": "user", "content": "go on"}]);
+        let asks = Asks { path: path.into(), body };
+        asked(&asks, &Redactor::default(), &Ignore::default(), |asked| asked.identity.get().request)
+    };
+    for (path, list, service, replay) in sent_back() {
+        assert_eq!(hash(path, list, &service), hash(path, list, &replay), "{path}\n{service}\n{replay}");
+        let other =
+            serde_json::from_str(&replay.to_string().replace("\"a\"", "\"b\"").replace("\"f\"", "\"g\"")).unwrap();
+        assert_ne!(hash(path, list, &other), hash(path, list, &replay), "{path}\n{replay}");
+    }
+}
+
 #[test]
 fn embeddings_are_told_apart() {
     let asks = |input: Value, model: &str| Asks {

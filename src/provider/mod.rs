@@ -8,6 +8,7 @@ pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
+mod echo;
 pub mod gemini;
 #[cfg(test)]
 pub(crate) mod laws;

@@ -11,7 +11,7 @@ pub(super) use request::decode_body;
 
 use super::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords, Head,
-    Provider, Route, UsageShape,
+    Provider, Route, UsageShape, echo,
 };
 use crate::frame::{Frames, Framing, sse};
 use crate::reply::{Answer, ErrorAnswer};
@@ -94,6 +94,19 @@ pub(super) static CALL_IDS: &[CallId] = &[
     CallId { key: "tool_id", beside: "type" }, // who called: `caller`
 ];
 
+/// Brings the model's messages of a request's body into one form: without members that say nothing, and without the
+/// caller of a tool where that is the model itself.
+pub(super) fn one_form(body: &mut Value) {
+    for message in echo::of_model(body) {
+        for block in echo::objects(message.get_mut("content")) {
+            echo::drop_empty(block, &["citations", "caller", "toolset_name", "parsed_output"]);
+            if block.get("caller").and_then(|caller| caller.get("type")).is_some_and(|kind| kind == "direct") {
+                block.shift_remove("caller");
+            }
+        }
+    }
+}
+
 /// What a turn keeps on this wire.
 pub(super) const CARRIES: Carries = Carries { part_signatures: false, refusal: false, ..Carries::ALL };
 
@@ -152,6 +165,10 @@ impl Codec for Messages {
 
     fn call_ids(&self) -> &'static [CallId] {
         CALL_IDS
+    }
+
+    fn one_form(&self, body: &mut Value) {
+        one_form(body);
     }
 
     fn carries(&self) -> Carries {

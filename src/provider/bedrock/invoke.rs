@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// The event that holds a piece of a model's answer; all others are exceptions.
@@ -104,6 +104,10 @@ impl Codec for Messages {
 
     fn call_ids(&self) -> &'static [CallId] {
         anthropic::CALL_IDS
+    }
+
+    fn one_form(&self, body: &mut Value) {
+        anthropic::one_form(body);
     }
 
     fn carries(&self) -> Carries {

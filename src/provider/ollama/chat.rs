@@ -2,13 +2,14 @@
 //! <https://docs.ollama.com/api/chat>, <https://docs.ollama.com/api/generate>
 
 use super::super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, echo, parse_body,
 };
 use super::answer::{self, Collapser, FINISH, Shape, USAGE};
 use crate::frame::{Frames, Framing};
 use crate::reply::Answer;
 use crate::request::{Content, Kind, Message, Request, Role, Str};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 impl Codec for Shape {
@@ -67,6 +68,20 @@ impl Codec for Shape {
 
     fn call_ids(&self) -> &'static [CallId] {
         &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }]
+    }
+
+    /// Newer servers number the calls and give them ids, others do not.
+    fn one_form(&self, body: &mut Value) {
+        for message in echo::of_model(body) {
+            echo::drop_empty(message, &["images", "thinking", "tool_calls", "tool_name"]);
+            for call in echo::objects(message.get_mut("tool_calls")) {
+                call.retain(|name, _| name == "id" || name == "function");
+                call.insert("type".to_owned(), "function".into());
+                if let Some(Value::Object(function)) = call.get_mut("function") {
+                    function.shift_remove("index");
+                }
+            }
+        }
     }
 
     fn carries(&self) -> Carries {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod collapse;
+mod history;
 mod plain;
 mod request;
 
@@ -12,6 +13,7 @@ use super::{
 use crate::frame::Frames;
 use crate::reply::Answer;
 use crate::request::{Kind, Request};
+use serde_json::Value;
 
 /// The terminal event's data.
 const DONE: &[u8] = b"[DONE]";
@@ -86,6 +88,10 @@ impl Codec for Chat {
             CallId { key: "id", beside: "function" },
             CallId { key: "id", beside: "custom" },
         ]
+    }
+
+    fn one_form(&self, body: &mut Value) {
+        history::one_form(body);
     }
 
     fn carries(&self) -> Carries {

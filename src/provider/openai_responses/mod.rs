@@ -11,11 +11,12 @@ mod collapse;
 mod request;
 
 use super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, echo, parse_body,
 };
 use crate::frame::Frames;
 use crate::reply::{Answer, Reply};
 use crate::request::{Kind, Request};
+use serde_json::Value;
 
 /// The word for a response that has all of its output.
 const COMPLETED: &str = "completed";
@@ -95,6 +96,30 @@ impl Codec for Responses {
     /// Items that go back into the next request carry ids of their own beside the calls'.
     fn call_ids(&self) -> &'static [CallId] {
         &CALL_IDS
+    }
+
+    /// What a service says of the items it made, beside what they hold.
+    fn one_form(&self, body: &mut Value) {
+        const SAYS_NOTHING: [&str; 7] =
+            ["annotations", "logprobs", "content", "encrypted_content", "namespace", "caller", "parsed"];
+        for item in echo::objects(body.get_mut("input")) {
+            let kind = item.get("type").and_then(Value::as_str).unwrap_or("message");
+            let of_model = match kind {
+                "message" => item.get("role").and_then(Value::as_str) == Some("assistant"),
+                kind => matches!(kind, "reasoning" | "function_call" | "custom_tool_call"),
+            };
+            if !of_model {
+                continue;
+            }
+            item.retain(|name, _| !matches!(name.as_str(), "status" | "phase" | "parsed_arguments"));
+            echo::drop_empty(item, &SAYS_NOTHING);
+            if item.get("caller").and_then(|caller| caller.get("type")).is_some_and(|kind| kind == "direct") {
+                item.shift_remove("caller");
+            }
+            for part in echo::objects(item.get_mut("content")) {
+                echo::drop_empty(part, &SAYS_NOTHING);
+            }
+        }
     }
 
     fn carries(&self) -> Carries {

@@ -8,13 +8,14 @@ mod collapse;
 mod encode;
 
 use super::super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, echo, parse_body,
 };
 use super::{NEAR, USAGE};
 use crate::frame::{Frames, Framing};
 use crate::reply::Answer;
 use crate::request::{Kind, Message, Request, Role, Str};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -77,6 +78,15 @@ impl Codec for Chat {
 
     fn call_ids(&self) -> &'static [CallId] {
         &[CallId { key: "tool_call_id", beside: "content" }, CallId { key: "id", beside: "function" }]
+    }
+
+    /// Sources are no part of a turn.
+    fn one_form(&self, body: &mut Value) {
+        for message in echo::of_model(body) {
+            message.shift_remove("citations");
+            echo::drop_empty(message, &["content", "tool_calls", "tool_plan"]);
+            message.entry("content").or_insert(Value::Null);
+        }
     }
 
     fn carries(&self) -> Carries {
@@ -200,7 +210,6 @@ mod tests {
     use super::super::super::{Encoding, Fault};
     use super::*;
     use crate::reply::{Part, Reply, ToolCall};
-    use serde_json::Value;
 
     const PATH: &str = "/v2/chat";
     const ASK: &str = r#"{"model":"command-a-03-2025","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
