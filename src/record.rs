@@ -366,6 +366,7 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
                     Part::Text { text: t, .. } | Part::Reasoning { text: t, .. } => text(t),
                     Part::ToolCall(call) => text(&mut call.arguments) | text(&mut call.name) | all(&mut [&mut call.id]),
                     Part::RedactedReasoning(_) => false,
+                    Part::Verbatim(own) => redact_text(&mut own.json, redactor),
                 };
             }
             found | reply.usage.as_mut().is_some_and(|usage| redactor.redact_members(usage))
@@ -382,6 +383,16 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
             text(&mut raw.content_type) | body
         }
     }
+}
+
+/// Redacts the strings in JSON text.
+fn redact_text(json: &mut String, redactor: &Redactor) -> bool {
+    let Ok(mut value) = serde_json::from_str(json) else { return redactor.redact_string(json) };
+    let found = redactor.redact_json(&mut value);
+    if found {
+        *json = value.to_string();
+    }
+    found
 }
 
 /// Where a saved fixture stands, its name relative to the folder of fixtures.

@@ -1,5 +1,6 @@
 //! The provider-neutral answer: what a collapser makes of a stream and what an encoder sends.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Anything that a fixture can answer with.
@@ -61,9 +62,34 @@ pub enum Part {
     RedactedReasoning(String),
     /// A call of a tool.
     ToolCall(ToolCall),
+    /// What one wire alone knows, at its place: given back on that wire, left out on others.
+    Verbatim(Verbatim),
+}
+
+/// A piece of an answer that has no equal on other wires: a tool that the provider ran and its result, an image, the
+/// sources of the text before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verbatim {
+    /// The name of its wire format.
+    pub wire: String,
+    /// The piece, or an object of members that belong to what stands before it: compact JSON text.
+    pub json: String,
 }
 
 impl Part {
+    /// A part that this wire alone knows.
+    pub fn verbatim(wire: &str, json: &Value) -> Self {
+        Part::Verbatim(Verbatim { wire: wire.to_owned(), json: json.to_string() })
+    }
+
+    /// The JSON of a part that this wire alone knows.
+    pub fn verbatim_of(&self, wire: &str) -> Option<&RawValue> {
+        match self {
+            Part::Verbatim(own) if own.wire == wire => serde_json::from_str(&own.json).ok(),
+            _ => None,
+        }
+    }
+
     /// A text part without a signature.
     pub fn text(text: impl Into<String>) -> Self {
         Part::Text { text: text.into(), signature: None }
@@ -215,6 +241,7 @@ impl Part {
         match self {
             Part::Text { text, signature } | Part::Reasoning { text, signature } => text.len() + len(signature),
             Part::RedactedReasoning(data) => data.len(),
+            Part::Verbatim(own) => own.json.len(),
             Part::ToolCall(c) => c.name.len() + c.arguments.len() + len(&c.id) + len(&c.signature),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub(super) type Members = Map<String, Value>;
 
 /// The objects in a list that a member of the body, or of one of its messages, holds.
-pub(super) fn objects<'v>(of: Option<&'v mut Value>) -> impl Iterator<Item = &'v mut Members> {
+pub(super) fn objects(of: Option<&mut Value>) -> impl Iterator<Item = &mut Members> {
     of.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 

@@ -225,7 +225,7 @@ fn estimate(reply: &Reply, request: &Request<'_>) -> Counts {
     let output = reply.parts.iter().map(|part| match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::ToolCall(call) => call.name.len() + call.arguments.len(),
-        Part::RedactedReasoning(_) => 0,
+        Part::RedactedReasoning(_) | Part::Verbatim(_) => 0,
     });
     Counts { input: request.estimated_tokens(), output: estimate_tokens(output.sum()), ..Counts::default() }
 }

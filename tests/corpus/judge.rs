@@ -93,11 +93,18 @@ pub(crate) fn compare(
 /// Whether two answers are the same for a client.
 pub(crate) fn same(codec: &dyn Codec, a: &Answer, b: &Answer) -> bool {
     match (a, b) {
-        (Answer::Turn(a), Answer::Turn(b)) => different_turns(codec, a, b).is_empty(),
+        (Answer::Turn(a), Answer::Turn(b)) => different_turns(codec, &known(a), &known(b)).is_empty(),
         (Answer::Embeddings(a), Answer::Embeddings(b)) => different_embeddings(a, b).is_empty(),
         // It is kept with all that was added.
         _ => matches!((a, b), (Answer::Raw(_), Answer::Raw(_))),
     }
+}
+
+/// A turn without what one wire alone knows, which is kept with all that was added.
+fn known(turn: &Reply) -> Reply {
+    let mut turn = turn.clone();
+    turn.parts.retain(|part| !matches!(part, Part::Verbatim(_)));
+    turn
 }
 
 /// Whether an answer shows what can end one of its kind: by its bytes alone, whatever the codecs find in them.
@@ -179,6 +186,7 @@ fn different_turns(codec: &dyn Codec, first: &Reply, back: &Reply) -> Vec<String
         };
         differ("tool calls", format!("{:?}", calls(first)), format!("{:?}", calls(back)));
     }
+    differ("what is this wire's own", verbatim(first), verbatim(back));
     differ("finish", first.finish_word().to_owned(), back.finish_word().to_owned());
     if let Some(usage) = &first.usage {
         let mut back = back.usage.clone().unwrap_or_default();
@@ -216,11 +224,20 @@ fn sorted(map: &Map<String, Value>) -> String {
     value.to_string()
 }
 
+/// What a wire alone knows, without regard to order.
+fn verbatim(reply: &Reply) -> String {
+    let own = reply.parts.iter().filter_map(|p| if let Part::Verbatim(own) = p { Some(&own.json) } else { None });
+    let mut own: Vec<Value> = own.map(|json| serde_json::from_str(json).unwrap_or_default()).collect();
+    own.iter_mut().for_each(Value::sort_all_objects);
+    own.iter().map(Value::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn signatures(reply: &Reply) -> String {
     let signature = |p: &Part| match p {
         Part::Text { signature, .. } | Part::Reasoning { signature, .. } => signature.clone(),
         Part::RedactedReasoning(data) => Some(data.clone()),
         Part::ToolCall(call) => call.signature.clone(),
+        Part::Verbatim(_) => None,
     };
     reply.parts.iter().filter_map(signature).collect::<Vec<_>>().join(" ")
 }
@@ -233,6 +250,7 @@ fn order(reply: &Reply) -> String {
             Part::Reasoning { .. } => "reasoning",
             Part::RedactedReasoning(_) => "redacted",
             Part::ToolCall(_) => "call",
+            Part::Verbatim(_) => "verbatim",
         };
         if kind == "call" || kinds.last() != Some(&kind) {
             kinds.push(kind);

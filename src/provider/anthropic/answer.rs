@@ -1,10 +1,12 @@
 //! What a client gets, whole and as typed events. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
-use super::{FINISH, USAGE};
+use super::{FINISH, USAGE, WIRE};
 use crate::provider::{Encoding, answer_usage, finish_out, pieces};
 use crate::reply::{Part, Reply, Usage};
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// The turn as one JSON object.
@@ -12,7 +14,16 @@ pub(in crate::provider) fn encode_whole(reply: &Reply, to: &Encoding<'_>) -> Vec
     let usage = answer_usage(&USAGE, reply, to.request);
     let stop = stop_reason(reply);
     let content = blocks(reply, to);
-    json(&Message { content: &content, stop_reason: Some(&stop), ..Message::opening(reply, to, &usage) })
+    let Ending { stop_sequence, stop_details, container, context_management } = ending(reply);
+    json(&Message {
+        content: &content,
+        stop_reason: Some(&stop),
+        stop_sequence,
+        stop_details,
+        container,
+        context_management,
+        ..Message::opening(reply, to, &usage)
+    })
 }
 
 /// The turn as events in order: each one's name and its JSON, which holds the name as `type` too.
@@ -27,7 +38,9 @@ pub(in crate::provider) fn encode_events(reply: &Reply, to: &Encoding<'_>, mut e
         send(&Event::ContentBlockStop { index });
     }
     let stop = stop_reason(reply);
-    send(&Event::MessageDelta { delta: Stop { stop_reason: &stop, stop_sequence: () }, usage: &last });
+    let Ending { stop_sequence, stop_details, container, context_management } = ending(reply);
+    let delta = Stop { stop_reason: &stop, stop_sequence, stop_details, container };
+    send(&Event::MessageDelta { delta, usage: &last, context_management });
     send(&Event::MessageStop {});
 }
 
@@ -41,11 +54,54 @@ fn stop_reason(reply: &Reply) -> String {
 
 /// The content blocks; a refusal that stands alone is text here.
 fn blocks<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Block<'a>> {
-    let mut blocks: Vec<_> = reply.parts.iter().enumerate().map(|(n, part)| Block::new(part, n, to)).collect();
+    let mut blocks: Vec<Block<'a>> = Vec::with_capacity(reply.parts.len());
+    for (n, part) in reply.parts.iter().enumerate() {
+        match (blocks.last_mut(), sources(part)) {
+            (Some(Block::Text { citations, .. }), Some(sources)) => *citations = Some(sources),
+            _ => blocks.extend(Block::new(part, n, to)),
+        }
+    }
     if let Some(text) = reply.refusal.as_deref().filter(|_| reply.content().is_empty()) {
-        blocks.push(Block::Text { text });
+        blocks.push(Block::Text { text, citations: None });
     }
     blocks
+}
+
+/// The citations of the text before this part.
+fn sources(part: &Part) -> Option<Vec<&RawValue>> {
+    let Sources { citations } = serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()?;
+    Some(citations)
+}
+
+/// Members of the message that say more of how it ended.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending<'a> {
+    #[serde(borrow, default)]
+    stop_sequence: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stop_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    container: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    context_management: Option<&'a RawValue>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(part: &'a Part) -> Option<Self> {
+        serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()
+    }
+}
+
+fn ending(reply: &Reply) -> Ending<'_> {
+    reply.parts.iter().rev().find_map(Ending::of).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sources<'a> {
+    #[serde(borrow)]
+    citations: Vec<&'a RawValue>,
 }
 
 /// A stream's first usage holds all but the answer's length, which nobody knows yet.
@@ -80,7 +136,13 @@ struct Message<'a> {
     model: &'a str,
     content: &'a [Block<'a>],
     stop_reason: Option<&'a str>,
-    stop_sequence: (),
+    stop_sequence: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_details: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_management: Option<&'a RawValue>,
     usage: &'a Usage,
 }
 
@@ -94,7 +156,10 @@ impl<'a> Message<'a> {
             model: reply.model.as_deref().unwrap_or(&to.request.model),
             content: &[],
             stop_reason: None,
-            stop_sequence: (),
+            stop_sequence: None,
+            stop_details: None,
+            container: None,
+            context_management: None,
             usage,
         }
     }
@@ -103,16 +168,31 @@ impl<'a> Message<'a> {
 #[derive(serde::Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Block<'a> {
-    Text { text: &'a str },
-    Thinking { thinking: &'a str, signature: &'a str },
-    RedactedThinking { data: &'a str },
-    ToolUse { id: Cow<'a, str>, name: &'a str, input: Input<'a> },
+    Text {
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        citations: Option<Vec<&'a RawValue>>,
+    },
+    Thinking {
+        thinking: &'a str,
+        signature: &'a str,
+    },
+    RedactedThinking {
+        data: &'a str,
+    },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: &'a str,
+        input: Input<'a>,
+    },
+    #[serde(untagged)]
+    Verbatim(Cow<'a, RawValue>),
 }
 
 impl<'a> Block<'a> {
-    fn new(part: &'a Part, n: usize, to: &Encoding<'_>) -> Self {
-        match part {
-            Part::Text { text, .. } => Block::Text { text },
+    fn new(part: &'a Part, n: usize, to: &Encoding<'_>) -> Option<Self> {
+        Some(match part {
+            Part::Text { text, .. } => Block::Text { text, citations: None },
             Part::Reasoning { text, signature } => {
                 Block::Thinking { thinking: text, signature: signature.as_deref().unwrap_or("") }
             }
@@ -122,22 +202,31 @@ impl<'a> Block<'a> {
                 name: &call.name,
                 input: Input(&call.arguments),
             },
-        }
+            Part::Verbatim(_) if Ending::of(part).is_some() => return None,
+            Part::Verbatim(_) => Block::Verbatim(Cow::Borrowed(part.verbatim_of(WIRE)?)),
+        })
     }
 
     /// The block without what its deltas will bring.
     fn opening(&self) -> Block<'_> {
         match self {
-            Block::Text { .. } => Block::Text { text: "" },
+            Block::Text { citations, .. } => {
+                Block::Text { text: "", citations: citations.as_ref().map(|_| Vec::new()) }
+            }
             Block::Thinking { .. } => Block::Thinking { thinking: "", signature: "" },
             Block::RedactedThinking { data } => Block::RedactedThinking { data },
             Block::ToolUse { id, name, .. } => Block::ToolUse { id: Cow::Borrowed(id), name, input: Input("") },
+            Block::Verbatim(json) => Block::Verbatim(without_input(json).map_or(Cow::Borrowed(json), Cow::Owned)),
         }
     }
 
     fn deltas(&self, chars: usize, mut delta: impl FnMut(Delta<'_>)) {
         match self {
-            Block::Text { text } => pieces(text, chars).for_each(|text| delta(Delta::Text { text })),
+            Block::Text { text, citations } => {
+                pieces(text, chars).for_each(|text| delta(Delta::Text { text }));
+                let citations = citations.iter().flatten();
+                citations.for_each(|citation| delta(Delta::Citations { citation }));
+            }
             Block::Thinking { thinking, signature } => {
                 pieces(thinking, chars).for_each(|thinking| delta(Delta::Thinking { thinking }));
                 if !signature.is_empty() {
@@ -148,8 +237,29 @@ impl<'a> Block<'a> {
             Block::ToolUse { input, .. } => {
                 pieces(input.0, chars).for_each(|partial_json| delta(Delta::InputJson { partial_json }));
             }
+            Block::Verbatim(json) => {
+                let input = input_of(json).map_or("", RawValue::get);
+                pieces(input, chars).for_each(|partial_json| delta(Delta::InputJson { partial_json }));
+            }
         }
     }
+}
+
+/// What a tool that the provider runs is given.
+fn input_of(block: &RawValue) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Given<'a> {
+        #[serde(borrow)]
+        input: &'a RawValue,
+    }
+    serde_json::from_str::<Given<'_>>(block.get()).ok().map(|given| given.input)
+}
+
+fn without_input(block: &RawValue) -> Option<Box<RawValue>> {
+    input_of(block)?;
+    let mut block: Value = serde_json::from_str(block.get()).ok()?;
+    block["input"] = Value::Object(Map::new());
+    serde_json::value::to_raw_value(&block).ok()
 }
 
 /// A call's arguments as the object that the wire wants: text that is no JSON object is kept in a member `_raw`.
@@ -174,11 +284,26 @@ impl Serialize for Input<'_> {
 #[derive(serde::Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event<'a> {
-    MessageStart { message: &'a Message<'a> },
-    ContentBlockStart { index: usize, content_block: Block<'a> },
-    ContentBlockDelta { index: usize, delta: Delta<'a> },
-    ContentBlockStop { index: usize },
-    MessageDelta { delta: Stop<'a>, usage: &'a Usage },
+    MessageStart {
+        message: &'a Message<'a>,
+    },
+    ContentBlockStart {
+        index: usize,
+        content_block: Block<'a>,
+    },
+    ContentBlockDelta {
+        index: usize,
+        delta: Delta<'a>,
+    },
+    ContentBlockStop {
+        index: usize,
+    },
+    MessageDelta {
+        delta: Stop<'a>,
+        usage: &'a Usage,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        context_management: Option<&'a RawValue>,
+    },
     MessageStop {},
 }
 
@@ -206,12 +331,18 @@ enum Delta<'a> {
     Signature { signature: &'a str },
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: &'a str },
+    #[serde(rename = "citations_delta")]
+    Citations { citation: &'a RawValue },
 }
 
 #[derive(serde::Serialize)]
 struct Stop<'a> {
     stop_reason: &'a str,
-    stop_sequence: (),
+    stop_sequence: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_details: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a RawValue>,
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -1,29 +1,49 @@
 //! One turn of many events, or of one whole message.
 
-use super::FINISH;
+use super::{FINISH, WIRE};
 use crate::frame::{Frame, Framing};
-use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame};
-use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
+use crate::provider::echo::says_nothing;
+use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
+use crate::reply::{Answer, Part, Reply, ToolCall, Usage, Verbatim};
 use crate::request::Str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 /// Puts the events of one answer together, or reads a whole one; blocks that a turn has no part for (server tools and
-/// their results, compaction) are left out.
+/// their results, compaction) are kept as they came.
 pub(in crate::provider) struct Collapser {
     whole: bool,
     reply: Reply,
     blocks: Vec<Growing>,
+    /// Bytes of citations.
+    cited: usize,
+    /// Members that say more of how the message ended.
+    ending: Map<String, Value>,
     progress: Progress,
 }
 
 /// A content block as it grows.
 struct Growing {
     index: u64,
-    /// Its place in the reply's parts; `None` for a block that is left out.
-    part: Option<usize>,
+    /// Its place in the reply's parts.
+    part: usize,
     /// A call's input as the block's first event had it; what counts where no delta follows.
     input: Option<String>,
+    /// What deltas told of a block that is kept as it came: its input.
+    told: String,
+    /// The sources of a text, and their place in the reply's parts.
+    citations: Option<(usize, Vec<Value>)>,
+}
+
+impl Growing {
+    fn cite(&mut self, citation: Value, reply: &mut Reply) {
+        let (_, citations) = self.citations.get_or_insert_with(|| {
+            reply.parts.push(Part::verbatim(WIRE, &Value::Null));
+            (reply.parts.len() - 1, Vec::new())
+        });
+        citations.push(citation);
+    }
 }
 
 impl Collapse for Collapser {
@@ -37,23 +57,31 @@ impl Collapse for Collapser {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.reply.kept_bytes()
+        self.reply.kept_bytes() + self.cited + self.blocks.iter().map(|block| block.told.len()).sum::<usize>()
     }
 
     fn finish(&mut self) -> Answer {
         for block in self.blocks.drain(..) {
-            let part = block.part.and_then(|at| self.reply.parts.get_mut(at));
-            if let Some(Part::ToolCall(call)) = part
-                && call.arguments.is_empty()
-            {
-                call.arguments = block.input.unwrap_or_else(|| "{}".to_owned());
+            match self.reply.parts.get_mut(block.part) {
+                Some(Part::ToolCall(call)) if call.arguments.is_empty() => {
+                    call.arguments = block.input.unwrap_or_else(|| "{}".to_owned());
+                }
+                Some(Part::Verbatim(own)) => tell(own, &block.told),
+                _ => {}
+            }
+            if let Some((at, citations)) = block.citations {
+                self.reply.parts[at] = Part::verbatim(WIRE, &json!({ "citations": citations }));
             }
         }
         let mut reply = std::mem::take(&mut self.reply);
+        if !self.ending.is_empty() {
+            reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.ending).into()));
+        }
         reply.parts.retain(|part| match part {
             Part::Text { text, .. } => !text.is_empty(),
             Part::Reasoning { text, signature } => !text.is_empty() || signature.is_some(),
             Part::RedactedReasoning(_) | Part::ToolCall(_) => true,
+            Part::Verbatim(own) => own.json != "null",
         });
         Answer::Turn(reply)
     }
@@ -66,6 +94,8 @@ impl Collapser {
             whole: framing == Framing::Whole,
             reply: Reply::default(),
             blocks: Vec::new(),
+            cited: 0,
+            ending: Map::new(),
             progress: Progress::More,
         }
     }
@@ -89,10 +119,12 @@ impl Collapser {
         }
         match kind {
             "message_start" => self.message(event.message.unwrap_or_default()),
-            "content_block_start" => self.start(event.index, event.content_block.unwrap_or_default()),
+            "content_block_start" => self.start(event.index, event.content_block),
             "content_block_delta" => self.delta(event.index, event.delta.unwrap_or_default()),
             "message_delta" => {
-                self.stop(event.delta.and_then(|d| d.stop_reason));
+                let delta = event.delta.unwrap_or_default();
+                self.end(delta.stop_sequence, delta.stop_details, delta.container, event.context_management);
+                self.stop(delta.stop_reason);
                 self.usage(event.usage);
             }
             "message_stop" => self.progress = Progress::Done,
@@ -117,33 +149,60 @@ impl Collapser {
         self.reply.model = owned(message.model);
         self.reply.role = owned(message.role).filter(|role| role != "assistant");
         for block in message.content.into_iter().flatten() {
-            self.start(None, block);
+            self.start(None, Some(block));
         }
+        self.end(message.stop_sequence, message.stop_details, message.container, message.context_management);
         self.stop(message.stop_reason);
         self.usage(message.usage);
     }
 
-    fn start(&mut self, index: Option<u64>, block: Block<'_>) {
+    fn end(
+        &mut self,
+        stop_sequence: Option<&RawValue>,
+        stop_details: Option<&RawValue>,
+        container: Option<&RawValue>,
+        context_management: Option<&RawValue>,
+    ) {
+        for (name, raw) in [
+            ("stop_sequence", stop_sequence),
+            ("stop_details", stop_details),
+            ("container", container),
+            ("context_management", context_management),
+        ] {
+            if let Some(value) = raw.and_then(|raw| parse_member(raw).ok()).filter(|value| !says_nothing(value)) {
+                self.ending.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    fn start(&mut self, index: Option<u64>, raw: Option<&RawValue>) {
         let text = |s: Option<Str<'_>>| s.map(|s| s.0.into_owned()).unwrap_or_default();
+        let block: Block<'_> = raw.and_then(|raw| parse_member(raw).ok()).unwrap_or_default();
         let signature = block.signature.filter(|s| !s.is_empty()).map(|s| s.0.into_owned());
         let part = match block.kind.as_deref() {
-            Some("text") => Some(Part::text(text(block.text))),
-            Some("thinking") => Some(Part::Reasoning { text: text(block.thinking), signature }),
-            Some("redacted_thinking") => Some(Part::RedactedReasoning(text(block.data))),
-            Some("tool_use") => Some(Part::ToolCall(ToolCall {
+            Some("text") => Part::text(text(block.text)),
+            Some("thinking") => Part::Reasoning { text: text(block.thinking), signature },
+            Some("redacted_thinking") => Part::RedactedReasoning(text(block.data)),
+            Some("tool_use") => Part::ToolCall(ToolCall {
                 id: block.id.map(|id| id.0.into_owned()),
                 name: text(block.name),
                 ..ToolCall::default()
-            })),
-            _ => None,
+            }),
+            None if raw.is_some_and(|raw| raw.get().starts_with('"')) => {
+                Part::text(raw.and_then(|raw| parse_member::<String>(raw).ok()).unwrap_or_default())
+            }
+            _ => Part::verbatim(WIRE, &raw.and_then(|raw| parse_member(raw).ok()).unwrap_or_default()),
         };
-        let input = block.input.filter(|_| matches!(part, Some(Part::ToolCall(_)))).map(|raw| raw.get().to_owned());
-        let at = part.map(|part| {
-            self.reply.parts.push(part);
-            self.reply.parts.len() - 1
-        });
+        let input = block.input.filter(|_| matches!(part, Part::ToolCall(_))).map(|raw| raw.get().to_owned());
         let index = index.unwrap_or(self.blocks.len() as u64);
-        self.blocks.push(Growing { index, part: at, input });
+        self.reply.parts.push(part);
+        let part = self.reply.parts.len() - 1;
+        let mut growing = Growing { index, part, input, told: String::new(), citations: None };
+        for citation in block.citations.into_iter().flatten() {
+            self.cited += citation.get().len();
+            growing.cite(parse_member(citation).unwrap_or_default(), &mut self.reply);
+        }
+        self.blocks.push(growing);
     }
 
     fn delta(&mut self, index: Option<u64>, delta: Delta<'_>) {
@@ -151,28 +210,42 @@ impl Collapser {
             Some(index) => self.blocks.iter().rposition(|b| b.index == index),
             None => self.blocks.len().checked_sub(1),
         };
-        let at = known.unwrap_or_else(|| {
-            // Not every service that speaks this wire announces its blocks.
-            let kind = match delta.kind.as_deref() {
-                Some("text_delta") => "text",
-                Some("thinking_delta" | "signature_delta") => "thinking",
-                _ => "",
-            };
-            self.start(index, Block { kind: Some(Str(kind.into())), ..Block::default() });
-            self.blocks.len() - 1
-        });
-        let block = self.blocks.get(at);
-        let Some(part) = block.and_then(|b| b.part).and_then(|at| self.reply.parts.get_mut(at)) else { return };
+        let at = known.unwrap_or_else(|| self.begin(index, &delta));
+        let Some(block) = self.blocks.get_mut(at) else { return };
         let more = |into: &mut String, new: Option<Str<'_>>| new.into_iter().for_each(|s| into.push_str(&s));
-        match (delta.kind.as_deref().unwrap_or(""), part) {
-            ("text_delta", Part::Text { text, .. }) => more(text, delta.text),
-            ("thinking_delta", Part::Reasoning { text, .. }) => more(text, delta.thinking),
-            ("signature_delta", Part::Reasoning { signature, .. }) => {
+        match (delta.kind.as_deref().unwrap_or(""), self.reply.parts.get_mut(block.part)) {
+            ("text_delta", Some(Part::Text { text, .. })) => more(text, delta.text),
+            ("thinking_delta", Some(Part::Reasoning { text, .. })) => more(text, delta.thinking),
+            ("signature_delta", Some(Part::Reasoning { signature, .. })) => {
                 *signature = delta.signature.filter(|s| !s.is_empty()).map(|s| s.0.into_owned());
             }
-            ("input_json_delta", Part::ToolCall(call)) => more(&mut call.arguments, delta.partial_json),
-            _ => {} // citations and what later versions bring
+            ("input_json_delta", Some(Part::ToolCall(call))) => more(&mut call.arguments, delta.partial_json),
+            ("input_json_delta", Some(Part::Verbatim(_))) => more(&mut block.told, delta.partial_json),
+            ("compaction_delta", Some(Part::Verbatim(own))) => {
+                amend(own, "content", delta.content);
+                amend(own, "encrypted_content", delta.encrypted_content);
+            }
+            ("citations_delta", _) => {
+                if let Some(citation) = delta.citation {
+                    self.cited += citation.get().len();
+                    block.cite(parse_member(citation).unwrap_or_default(), &mut self.reply);
+                }
+            }
+            _ => {} // what later versions bring
         }
+    }
+
+    /// Not every service that speaks this wire announces its blocks.
+    fn begin(&mut self, index: Option<u64>, delta: &Delta<'_>) -> usize {
+        let part = match delta.kind.as_deref() {
+            Some("text_delta") => Part::text(""),
+            Some("thinking_delta" | "signature_delta") => Part::Reasoning { text: String::new(), signature: None },
+            _ => return self.blocks.len(),
+        };
+        self.reply.parts.push(part);
+        let (index, part) = (index.unwrap_or(0), self.reply.parts.len() - 1);
+        self.blocks.push(Growing { index, part, input: None, told: String::new(), citations: None });
+        self.blocks.len() - 1
     }
 
     fn stop(&mut self, reason: Option<Str<'_>>) {
@@ -198,6 +271,25 @@ impl Collapser {
     }
 }
 
+/// Gives a block that is kept as it came the input that its deltas told.
+fn tell(own: &mut Verbatim, told: &str) {
+    if let (Ok(Value::Object(mut block)), Ok(input)) = (serde_json::from_str(&own.json), serde_json::from_str(told)) {
+        block.insert("input".to_owned(), input);
+        own.json = Value::Object(block).to_string();
+    }
+}
+
+/// Adds to a text in a block that is kept as it came.
+fn amend(own: &mut Verbatim, name: &str, more: Option<Str<'_>>) {
+    if let (Ok(Value::Object(mut block)), Some(more)) = (serde_json::from_str(&own.json), more) {
+        match block.get_mut(name) {
+            Some(Value::String(text)) => text.push_str(&more),
+            _ => drop(block.insert(name.to_owned(), (*more).into())),
+        }
+        own.json = Value::Object(block).to_string();
+    }
+}
+
 /// Any event.
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -208,9 +300,11 @@ struct Event<'a> {
     #[serde(borrow, default)]
     message: Option<Message<'a>>,
     #[serde(borrow, default)]
-    content_block: Option<Block<'a>>,
+    content_block: Option<&'a RawValue>,
     #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    context_management: Option<&'a RawValue>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -226,9 +320,17 @@ struct Message<'a> {
     #[serde(borrow, default)]
     role: Option<Str<'a>>,
     #[serde(borrow, default)]
-    content: Option<Vec<Block<'a>>>,
+    content: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
     stop_reason: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    stop_sequence: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stop_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    container: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    context_management: Option<&'a RawValue>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
 }
@@ -251,6 +353,8 @@ struct Block<'a> {
     name: Option<Str<'a>>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    citations: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -267,14 +371,25 @@ struct Delta<'a> {
     partial_json: Option<Str<'a>>,
     #[serde(borrow, default)]
     stop_reason: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    stop_sequence: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stop_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    container: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    citation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    encrypted_content: Option<Str<'a>>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::provider::anthropic::MESSAGES;
-    use crate::provider::laws::{Outcome, golden};
-    use serde_json::json;
+    use crate::provider::laws::{Outcome, golden, round_trip, with_request};
 
     const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":9,"cache_read_input_tokens":4,"output_tokens":1}}}"#;
     const STOP: &str = r#"{"type":"content_block_stop","index":0}"#;
@@ -327,7 +442,10 @@ mod tests {
             ],
         )
         .turn();
-        assert_eq!(reply.parts, [Part::text("Héllo\n\"you\"")]);
+        let sources = json!({"citations": [{"type": "char_location", "cited_text": "x"}]});
+        let text = Part::text("Héllo\n\"you\"");
+        assert_eq!(reply.parts, [text, Part::verbatim(WIRE, &sources)]);
+        comes_back(&reply);
         assert_eq!((reply.id.as_deref(), reply.model.as_deref()), (Some("msg_1"), Some("claude-x")));
         assert_eq!((reply.finish.as_deref(), reply.role.as_deref()), (Some("stop"), None));
     }
@@ -392,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn server_tools_are_left_out_and_text_around_them_stays_in_order() {
+    fn server_tools_come_back_in_order_with_the_text_around_them() {
         let reply = stream(
             "pause_turn",
             &[
@@ -408,8 +526,48 @@ mod tests {
             ],
         )
         .turn();
-        assert_eq!(reply.parts, [Part::text("before"), Part::text("after")]);
+        let own = |block: Value| Part::verbatim(WIRE, &block);
+        let expected = [
+            Part::text("before"),
+            own(json!({"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}})),
+            own(
+                json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"title": "t", "url": "u"}]}),
+            ),
+            own(json!({"type": "compaction", "content": "short"})),
+            Part::text("after"),
+        ];
+        assert_eq!(reply.parts, expected);
         assert_eq!(reply.finish.as_deref(), Some("pause_turn"));
+        comes_back(&reply);
+    }
+
+    /// Whole and streamed, and as text alone on another wire.
+    #[track_caller]
+    fn comes_back(reply: &Reply) {
+        let ask = r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+        with_request("/v1/messages", ask, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
+        with_request("/v1/chat/completions", ask, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            let text = vec![Part::text(reply.content())];
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (text.clone(), text));
+        });
+    }
+
+    #[test]
+    fn how_it_ended_comes_back() {
+        let last = r#"{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"END","stop_details":null,
+            "container":{"id":"c"}},"context_management":{"applied_edits":[{"type":"x"}]},"usage":{"output_tokens":7}}"#
+            .replace('\n', "");
+        let text = open(0, r#"{"type":"text","text":"a"}"#);
+        let reply = sse(&[START, &text, STOP, &last, END]).turn();
+        let ending = json!({"stop_sequence": "END", "container": {"id": "c"},
+            "context_management": {"applied_edits": [{"type": "x"}]}});
+        assert_eq!(reply.parts, [Part::text("a"), Part::verbatim(WIRE, &ending)]);
+        assert_eq!(reply.finish.as_deref(), Some("stop_sequence"));
+        comes_back(&reply);
     }
 
     #[test]
@@ -443,7 +601,7 @@ mod tests {
             reply.tool_calls().map(|c| &*c.arguments).collect::<Vec<_>>(),
             [r#"{"big": 12345678901234567890.5}"#]
         );
-        assert_eq!((reply.parts.len(), reply.finish.as_deref()), (4, Some("content_filter")));
+        assert_eq!((reply.parts.len(), reply.finish.as_deref()), (5, Some("content_filter")));
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub(super) fn one_form(body: &mut Value) {
     }
 }
 
+/// Blocks that no other wire knows, and the `citations` of the text before them, under this name.
+const WIRE: &str = "anthropic-messages";
+
 /// What a turn keeps on this wire.
 pub(super) const CARRIES: Carries = Carries { part_signatures: false, refusal: false, ..Carries::ALL };
 
@@ -132,7 +135,7 @@ pub(super) struct Messages {
 
 impl Codec for Messages {
     fn wire(&self) -> &'static str {
-        "anthropic-messages"
+        WIRE
     }
 
     fn kind(&self) -> Kind {

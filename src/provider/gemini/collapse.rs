@@ -1,14 +1,14 @@
 //! Chunks of candidate 0 put together, whole answers included: those are a stream of one chunk.
 
 use super::partial::Arguments;
-use super::{BLOCKED, FINISH, one_line, signature};
+use super::{BLOCKED, FINISH, WIRE, one_line, signature};
 use crate::frame::Frame;
-use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame};
+use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
 use crate::reply::{Answer, Part, Reply, ToolCall};
 use crate::request::Str;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,6 +43,12 @@ struct Candidate<'a> {
     content: Option<Content<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    url_context_metadata: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +57,7 @@ struct Content<'a> {
     parts: Option<Vec<PartIn<'a>>>,
 }
 
-/// One part; images, code and its results, and tools that Google runs have none of these members and are left out.
+/// One part; images, files, code and its results, and tools that Google runs are kept as they came.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PartIn<'a> {
@@ -66,6 +72,8 @@ struct PartIn<'a> {
     #[serde(borrow, default)]
     inline_data: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    file_data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     executable_code: Option<&'a RawValue>,
     #[serde(borrow, default)]
     code_execution_result: Option<&'a RawValue>,
@@ -76,10 +84,28 @@ struct PartIn<'a> {
 }
 
 impl PartIn<'_> {
-    /// A part of a kind that a reply has no place for.
-    fn foreign(&self) -> bool {
-        let kinds = [self.inline_data, self.executable_code, self.code_execution_result];
-        kinds.into_iter().chain([self.tool_call, self.tool_response]).any(|kind| kind.is_some())
+    /// A part of a kind that no other wire knows.
+    fn verbatim(&self) -> Option<Value> {
+        let kinds = [
+            ("inlineData", self.inline_data),
+            ("fileData", self.file_data),
+            ("executableCode", self.executable_code),
+            ("codeExecutionResult", self.code_execution_result),
+            ("toolCall", self.tool_call),
+            ("toolResponse", self.tool_response),
+        ];
+        let mut part: Map<String, Value> = Map::new();
+        for (name, raw) in kinds {
+            if let Some(value) = raw.and_then(|raw| parse_member(raw).ok()) {
+                part.insert(name.to_owned(), value);
+            }
+        }
+        if part.is_empty() {
+            return None;
+        }
+        part.extend(self.thought.map(|thought| ("thought".to_owned(), thought.into())));
+        part.extend(self.thought_signature.as_deref().map(|s| ("thoughtSignature".to_owned(), s.into())));
+        Some(part.into())
     }
 }
 
@@ -107,6 +133,9 @@ pub(super) struct Collapser {
     /// The call whose arguments are being streamed: its place among the parts, and what they are so far.
     open: Option<(usize, Arguments)>,
     finished: bool,
+    /// What the candidate's text is taken from, as its chunks told last.
+    sources: Map<String, Value>,
+    source_bytes: usize,
 }
 
 impl Collapse for Collapser {
@@ -122,12 +151,17 @@ impl Collapse for Collapser {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.reply.kept_bytes() + self.open.as_ref().map_or(0, |(_, arguments)| arguments.kept_bytes())
+        self.reply.kept_bytes()
+            + self.source_bytes
+            + self.open.as_ref().map_or(0, |(_, arguments)| arguments.kept_bytes())
     }
 
     fn finish(&mut self) -> Answer {
         self.close_call();
         let mut reply = std::mem::take(&mut self.reply);
+        if !self.sources.is_empty() {
+            reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.sources).into()));
+        }
         if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
             reply.finish = Some("tool_calls".into());
         }
@@ -137,7 +171,7 @@ impl Collapse for Collapser {
 
 impl Collapser {
     pub(super) fn new(whole: bool) -> Self {
-        Collapser { whole, reply: Reply::default(), open: None, finished: false }
+        Collapser { whole, reply: Reply::default(), open: None, finished: false, sources: Map::new(), source_bytes: 0 }
     }
 
     fn take(&mut self, chunk: Chunk<'_>) -> Result<(), Fault> {
@@ -163,6 +197,9 @@ impl Collapser {
             self.finished = true;
         }
         for candidate in candidates.into_iter().filter(|c| c.index.unwrap_or(0) == 0) {
+            self.source("citationMetadata", candidate.citation_metadata);
+            self.source("groundingMetadata", candidate.grounding_metadata);
+            self.source("urlContextMetadata", candidate.url_context_metadata);
             for part in candidate.content.and_then(|c| c.parts).unwrap_or_default() {
                 self.part(part)?;
             }
@@ -174,8 +211,18 @@ impl Collapser {
         Ok(())
     }
 
+    fn source(&mut self, name: &str, raw: Option<&RawValue>) {
+        if let Some(Ok(Value::Object(source))) = raw.map(parse_member)
+            && !source.is_empty()
+        {
+            self.source_bytes += raw.map_or(0, |raw| raw.get().len());
+            self.sources.insert(name.to_owned(), source.into());
+        }
+    }
+
     fn part(&mut self, part: PartIn<'_>) -> Result<(), Fault> {
-        if part.foreign() {
+        if let Some(own) = part.verbatim() {
+            self.reply.parts.push(Part::verbatim(WIRE, &own));
             return Ok(());
         }
         let signature = part.thought_signature.filter(|s| !s.is_empty()).map(|s| signature::back(&s));
@@ -265,10 +312,11 @@ fn word(raw: &RawValue, words: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, golden};
+    use super::super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::super::generate::{GENERATE, STREAM};
     use super::*;
     use crate::frame::Framing;
+    use serde_json::json;
 
     #[track_caller]
     fn stream(chunks: &[&str]) -> Outcome {
@@ -349,11 +397,25 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_other_kinds_are_left_out() {
+    fn parts_of_other_kinds_and_sources_come_back() {
         let reply = whole(
-            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{}]},"finishReason":"STOP"}]}"#,
-        );
-        assert_eq!(reply.turn().parts, [Part::text("one")]);
+            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{}]},"groundingMetadata":{"webSearchQueries":["q"]},"finishReason":"STOP"}]}"#,
+        )
+        .turn();
+        let own = |part: Value| Part::verbatim(WIRE, &part);
+        let expected = [
+            own(json!({"executableCode": {"code": "1"}, "thoughtSignature": "s"})),
+            own(json!({"codeExecutionResult": {"output": "1"}})),
+            Part::text("one"),
+            own(json!({"inlineData": {"data": "aa"}})),
+            own(json!({"groundingMetadata": {"webSearchQueries": ["q"]}})),
+        ];
+        assert_eq!(reply.parts, expected);
+        let path = "/v1beta/models/g:streamGenerateContent?alt=sse";
+        with_request(path, r#"{"contents":{"parts":{"text":"hi"}}}"#, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
     }
 
     #[test]

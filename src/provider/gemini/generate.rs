@@ -1,7 +1,7 @@
 //! `generateContent` and `streamGenerateContent`: the same answer, at once or in chunks of the same shape.
 //! <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
-use super::{BLOCKED, FINISH, USAGE, collapse, one_line, request, signature, turns};
+use super::{BLOCKED, FINISH, USAGE, WIRE, collapse, one_line, request, signature, turns};
 use crate::frame::{Frames, Framing, jsonarray, sse};
 use crate::provider::{
     AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, answer_usage,
@@ -9,7 +9,7 @@ use crate::provider::{
 };
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::{Kind, Request};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ pub(in crate::provider) struct Generate {
 
 impl Codec for Generate {
     fn wire(&self) -> &'static str {
-        "gemini"
+        WIRE
     }
 
     fn kind(&self) -> Kind {
@@ -116,6 +116,25 @@ struct Chunks<'a> {
     refusal: Option<&'a str>,
     model: &'a str,
     id: Cow<'a, str>,
+    sources: Sources<'a>,
+}
+
+/// Members of a candidate that tell what its text is taken from.
+#[derive(Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Sources<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) url_context_metadata: Option<&'a RawValue>,
+}
+
+impl<'a> Sources<'a> {
+    fn of(part: &'a Part) -> Option<Self> {
+        serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()
+    }
 }
 
 impl<'a> Chunks<'a> {
@@ -126,6 +145,7 @@ impl<'a> Chunks<'a> {
             refusal: reply.refusal.as_deref(),
             model: reply.model.as_deref().unwrap_or(&to.request.model),
             id: reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("", 0)), Cow::Borrowed),
+            sources: reply.parts.iter().find_map(Sources::of).unwrap_or_default(),
         }
     }
 
@@ -133,7 +153,7 @@ impl<'a> Chunks<'a> {
     fn one<'c>(&'c self, part: PartOut<'c>) -> Chunk<'c> {
         let content = ContentOut { parts: vec![part], role: "model" };
         Chunk {
-            candidates: Some([Candidate { content, finish_reason: None, index: 0 }]),
+            candidates: Some([Candidate { content, finish_reason: None, index: 0, sources: None }]),
             prompt_feedback: None,
             usage_metadata: None,
             model_version: self.model,
@@ -153,7 +173,9 @@ impl<'a> Chunks<'a> {
         Chunk {
             candidates: match blocked {
                 Some(_) => None,
-                None => Some([Candidate { content, finish_reason: Some(finish), index: 0 }]),
+                None => {
+                    Some([Candidate { content, finish_reason: Some(finish), index: 0, sources: Some(self.sources) }])
+                }
             },
             prompt_feedback: blocked.map(|block_reason| PromptFeedback { block_reason }),
             usage_metadata: Some(&self.usage),
@@ -189,6 +211,8 @@ struct Candidate<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_reason: Option<&'a str>,
     index: u32,
+    #[serde(flatten)]
+    sources: Option<Sources<'a>>,
 }
 
 #[derive(Serialize)]
@@ -199,8 +223,15 @@ struct ContentOut<'a> {
 
 /// <https://ai.google.dev/api/caching#Part>
 #[derive(Serialize)]
+#[serde(untagged)]
+enum PartOut<'a> {
+    Own(OwnPart<'a>),
+    Verbatim(&'a RawValue),
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PartOut<'a> {
+struct OwnPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -226,21 +257,29 @@ impl<'a> PartOut<'a> {
             Part::Reasoning { text, signature } => Some(PartOut::text(text, true, signature.as_deref())),
             Part::ToolCall(call) => Some(PartOut::call(call)),
             Part::RedactedReasoning(_) => None,
+            Part::Verbatim(_) => PartOut::verbatim(part),
         }
     }
 
     fn text(text: &'a str, thought: bool, signature: Option<&'a str>) -> Self {
-        PartOut { text: Some(text), thought, function_call: None, thought_signature: signature.map(signature::out) }
+        let thought_signature = signature.map(signature::out);
+        PartOut::Own(OwnPart { text: Some(text), thought, function_call: None, thought_signature })
     }
 
     fn call(call: &'a ToolCall) -> Self {
         let out = FunctionCallOut { id: call.id.as_deref(), name: &call.name, args: arguments(&call.arguments) };
-        PartOut {
-            text: None,
-            thought: false,
-            function_call: Some(out),
-            thought_signature: call.signature.as_deref().map(signature::out),
-        }
+        let thought_signature = call.signature.as_deref().map(signature::out);
+        PartOut::Own(OwnPart { text: None, thought: false, function_call: Some(out), thought_signature })
+    }
+
+    fn verbatim(part: &'a Part) -> Option<Self> {
+        part.verbatim_of(WIRE).filter(|_| Sources::of(part).is_none()).map(PartOut::Verbatim)
+    }
+
+    /// It is unsigned text of this kind.
+    fn is_unsigned(&self, thought: bool) -> bool {
+        matches!(self, PartOut::Own(own)
+            if own.text.is_some() && own.thought == thought && own.thought_signature.is_none())
     }
 }
 
@@ -256,11 +295,13 @@ fn stream_parts(reply: &Reply, chunk_chars: usize) -> Vec<PartOut<'_>> {
                 out.push(PartOut::call(call));
                 continue;
             }
+            Part::Verbatim(_) => {
+                out.extend(PartOut::verbatim(part));
+                continue;
+            }
             Part::RedactedReasoning(_) => continue,
         };
-        let joins = out
-            .last()
-            .is_some_and(|last| last.text.is_some() && last.thought == thought && last.thought_signature.is_none());
+        let joins = out.last().is_some_and(|last| last.is_unsigned(thought));
         let cut = text.chars().nth(chunk_chars.max(1)).is_some();
         match signature {
             Some(_) if joins || !cut => out.push(PartOut::text(text, thought, signature)),

@@ -56,6 +56,9 @@ fn has_key(head: &Head<'_>) -> bool {
     head.header("x-goog-api-key").is_some() || head.query_value("key").is_some()
 }
 
+/// Parts that no other wire knows, and members of the candidate that tell its sources, under this name.
+const WIRE: &str = "gemini";
+
 /// <https://ai.google.dev/api/generate-content#FinishReason> and Vertex AI's
 /// <https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#FinishReason>.
 /// Gemini stops with `STOP` after function calls too. The words that begin with [`BLOCKED`] are those of a prompt that

@@ -112,6 +112,7 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
             carries.reasoning && (!text.is_empty() || signature.is_some())
         }
         Part::RedactedReasoning(_) => carries.redacted,
+        Part::Verbatim(_) => true,
         Part::ToolCall(call) => {
             if !carries.call_ids {
                 call.id = None;

@@ -77,7 +77,7 @@ pub(super) fn stream(shape: Shape, reply: &Reply, to: &Encoding<'_>) -> Frames {
                 push(Piece { calls: vec![CallOut::new(index, call)], ..Piece::default() });
                 index += 1;
             }
-            Part::ToolCall(_) | Part::RedactedReasoning(_) => {}
+            Part::ToolCall(_) | Part::RedactedReasoning(_) | Part::Verbatim(_) => {}
         }
     }
     let finish = finish_out(&FINISH, reply.finish_word());

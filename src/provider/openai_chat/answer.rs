@@ -2,12 +2,14 @@
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
 use super::super::{Encoding, finish_out, pieces, write_answer_usage};
-use super::{DONE, FINISH, REASONING, REASONING_DETAILS, USAGE};
+use super::{DONE, FINISH, REASONING, REASONING_DETAILS, USAGE, WIRE};
 use crate::frame::{Frames, sse};
 use crate::json;
 use crate::reply::{Part, Reply, ToolCall};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Room for what stands around an answer's text.
 const WHOLE_BYTES: usize = 512;
@@ -87,7 +89,16 @@ fn message(reply: &Reply, to: &Encoding<'_>, out: &mut Vec<u8>) {
             member("tool_calls", &calls.collect::<Vec<_>>(), out);
         }
     }
+    for (name, value) in own(reply) {
+        member(&name, &value, out);
+    }
     out.push(b'}');
+}
+
+/// Members of the message that no other wire knows.
+fn own(reply: &Reply) -> impl Iterator<Item = (String, &RawValue)> {
+    let objects = reply.parts.iter().filter_map(|part| part.verbatim_of(WIRE));
+    objects.flat_map(|raw| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).unwrap_or_default())
 }
 
 fn member(name: &str, value: &impl Serialize, out: &mut Vec<u8>) {
@@ -129,8 +140,11 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
                 stream.tool_call(call, index, to);
                 index += 1;
             }
-            Part::RedactedReasoning(_) => {}
+            Part::RedactedReasoning(_) | Part::Verbatim(_) => {}
         }
+    }
+    for (name, value) in own(reply) {
+        stream.own(&name, value);
     }
     for piece in pieces(reply.refusal.as_deref().unwrap_or(""), to.chunk_chars) {
         stream.delta(&Delta { refusal: Some(piece), ..Delta::default() }, None, None);
@@ -312,6 +326,19 @@ impl Stream {
                 out.extend_from_slice(usage);
             }
             out.extend_from_slice(b"}\n\n");
+        });
+    }
+
+    /// A delta of one member.
+    fn own(&mut self, name: &str, value: &RawValue) {
+        let opening = &self.opening;
+        self.frames.push(|out| {
+            out.extend_from_slice(opening);
+            out.extend_from_slice(b"{\"index\":0,\"delta\":{");
+            json::string(name, out);
+            out.push(b':');
+            out.extend_from_slice(value.get().as_bytes());
+            out.extend_from_slice(b"},\"finish_reason\":null}]}\n\n");
         });
     }
 

@@ -1,14 +1,15 @@
 //! Puts a completion together: from its chunks, or from the whole of it.
 
+use super::super::echo::says_nothing;
 use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
 use super::plain;
-use super::{DONE, FINISH, REASONING, REASONING_DETAILS};
+use super::{DONE, FINISH, REASONING, REASONING_DETAILS, WIRE};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall};
 use crate::request::Str;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 #[derive(Deserialize)]
@@ -74,6 +75,12 @@ struct Piece<'a> {
     tool_calls: Option<Vec<CallPiece<'a>>>,
     #[serde(borrow, default)]
     function_call: Option<FunctionPiece<'a>>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    images: Option<&'a RawValue>,
 }
 
 /// One of `reasoning_details`: those that are encrypted have neither.
@@ -128,12 +135,7 @@ const BROKEN_OFF: [&str; 3] = ["error", "abort", "insufficient_system_resource"]
 
 /// Whether an `error` member reports one: services also send it empty.
 fn says_something(error: &Value) -> bool {
-    match error {
-        Value::Null | Value::Bool(false) => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Object(members) => !members.is_empty(),
-        _ => true,
-    }
+    !says_nothing(error) && *error != Value::Bool(false)
 }
 
 /// One tool call as it grows.
@@ -151,6 +153,9 @@ pub(super) struct Collapser {
     reasoning: String,
     calls: Vec<Growing>,
     reply: Reply,
+    /// Members of the message that no other wire knows.
+    own: Map<String, Value>,
+    own_bytes: usize,
     /// There was a choice.
     chosen: bool,
     progress: Option<Progress>,
@@ -184,7 +189,7 @@ impl Collapse for Collapser {
 
     fn kept_bytes(&self) -> usize {
         let calls = self.calls.iter().map(|g| g.call.arguments.len() + g.call.name.len());
-        self.text.len() + self.reasoning.len() + calls.sum::<usize>()
+        self.text.len() + self.reasoning.len() + self.own_bytes + calls.sum::<usize>()
     }
 
     fn finish(&mut self) -> Answer {
@@ -196,6 +201,9 @@ impl Collapse for Collapser {
             reply.parts.push(Part::text(std::mem::take(&mut self.text)));
         }
         reply.parts.extend(self.calls.drain(..).map(|g| Part::ToolCall(g.call)));
+        if !self.own.is_empty() {
+            reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.own).into()));
+        }
         Answer::Turn(reply)
     }
 }
@@ -267,6 +275,9 @@ impl Collapser {
         if let Some(refusal) = piece.refusal.filter(|r| !r.is_empty()) {
             self.reply.refusal.get_or_insert_default().push_str(&refusal);
         }
+        for (name, raw) in [("annotations", piece.annotations), ("audio", piece.audio), ("images", piece.images)] {
+            self.own(name, raw);
+        }
         for call in piece.tool_calls.into_iter().flatten() {
             self.call(call);
         }
@@ -279,6 +290,13 @@ impl Collapser {
             }
         }
         Ok(())
+    }
+
+    /// A member that no other wire knows: lists and texts grow from delta to delta.
+    fn own(&mut self, name: &str, raw: Option<&RawValue>) {
+        let Some(new) = raw.and_then(|raw| parse_member(raw).ok()).filter(|new| !says_nothing(new)) else { return };
+        self.own_bytes += raw.map_or(0, |raw| raw.get().len());
+        grow(self.own.entry(name).or_insert(Value::Null), new);
     }
 
     /// The same text under one to three names: the first that has any counts, and is remembered.
@@ -361,6 +379,20 @@ impl Collapser {
         let signature = piece.extra_content.and_then(|extra| extra.google).and_then(|google| google.thought_signature);
         keep(&mut self.calls[at].call.signature, signature.as_deref());
         self.calls[at].grow(id, function);
+    }
+}
+
+fn grow(kept: &mut Value, new: Value) {
+    match (kept, new) {
+        (Value::Array(kept), Value::Array(new)) => kept.extend(new),
+        (Value::String(kept), Value::String(new)) => kept.push_str(&new),
+        (Value::Object(kept), Value::Object(new)) => {
+            for (name, new) in new {
+                let kept = kept.entry(&name).or_insert(Value::Null);
+                if name == "id" { *kept = new } else { grow(kept, new) }
+            }
+        }
+        (kept, new) => *kept = new,
     }
 }
 
@@ -511,6 +543,24 @@ mod tests {
         let reply = whole(message).turn();
         assert_eq!((reply.reasoning(), reply.content()), ("hm".into(), "a".into()));
         assert_eq!(whole(r#"{"content":{"type":"text","text":"b"}}"#).turn().content(), "b");
+    }
+
+    #[test]
+    fn sources_sound_and_images_come_back() {
+        let sound = |data: &str| delta(&format!(r#"{{"audio":{{"id":"audio_1","data":"{data}","transcript":"a"}}}}"#));
+        let more = delta(r#"{"content":"a","annotations":[{"type":"url_citation"}],"images":[{"type":"image_url"}]}"#);
+        let reply = streamed(&[&sound("AAAA"), &sound("AAAA"), &more, &delta(r#"{"annotations":[]}"#), STOP]).turn();
+        let own = serde_json::json!({"audio": {"id": "audio_1", "data": "AAAAAAAA", "transcript": "aa"},
+            "annotations": [{"type": "url_citation"}], "images": [{"type": "image_url"}]});
+        assert_eq!(reply.parts, [Part::text("a"), Part::verbatim(WIRE, &own)]);
+        with_request("/v1/chat/completions", ASK, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            for back in [whole.turn(), streamed.turn()] {
+                let back =
+                    back.parts[1].verbatim_of(WIRE).and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+                assert_eq!(back.as_ref(), Some(&own));
+            }
+        });
     }
 
     #[test]

@@ -18,6 +18,9 @@ use serde_json::Value;
 /// The terminal event's data.
 const DONE: &[u8] = b"[DONE]";
 
+/// Members of a message that no other wire knows (sources, sound, images), under this name.
+const WIRE: &str = "openai-chat";
+
 /// The values of `Reply::reasoning_field` for reasoning that came under another name than `reasoning_content`.
 const REASONING: &str = "reasoning";
 const REASONING_DETAILS: &str = "reasoning_details";
@@ -53,7 +56,7 @@ pub struct Chat;
 
 impl Codec for Chat {
     fn wire(&self) -> &'static str {
-        "openai-chat"
+        WIRE
     }
 
     fn kind(&self) -> Kind {

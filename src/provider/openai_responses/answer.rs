@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/responses-streaming>
 
 use super::super::{Encoding, answer_usage, finish_out, pieces};
-use super::{COMPLETED, FINISH, USAGE, in_content};
+use super::{COMPLETED, FINISH, USAGE, WIRE, in_content};
 use crate::frame::{Frames, sse};
 use crate::reply::{Part, Reply, ToolCall, Usage};
 use serde::Serialize;
@@ -41,7 +41,8 @@ struct Item<'a> {
 }
 
 enum Body<'a> {
-    Message(&'a str),
+    /// Its text, and what that is taken from.
+    Message(&'a str, Vec<Value>),
     Refusal(&'a str),
     /// Its texts, and what proves them; as summaries, or as content.
     Reasoning {
@@ -54,6 +55,8 @@ enum Body<'a> {
         call_id: String,
         custom: bool,
     },
+    /// An item of another kind.
+    Verbatim(Value),
 }
 
 /// The output items of a turn; a turn that ended well has one at least.
@@ -62,9 +65,22 @@ fn items<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Item<'a>> {
     for part in &reply.parts {
         match part {
             Part::Text { text, .. } if text.is_empty() => {}
-            Part::Text { text, .. } => bodies.push(Body::Message(text)),
+            Part::Text { text, .. } => bodies.push(Body::Message(text, Vec::new())),
             Part::Reasoning { text, signature } => reason(&mut bodies, text, signature.as_deref(), in_content(reply)),
             Part::RedactedReasoning(_) => {} // for another provider's eyes
+            Part::Verbatim(_) => {
+                let own = part.verbatim_of(WIRE).and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+                match (own, bodies.last_mut()) {
+                    (Some(Value::Object(mut own)), last) if !own.contains_key("type") => {
+                        if let (Some(Value::Array(new)), Some(Body::Message(_, annotations))) =
+                            (own.remove("annotations"), last)
+                        {
+                            annotations.extend(new);
+                        }
+                    }
+                    (own, _) => bodies.extend(own.map(Body::Verbatim)),
+                }
+            }
             Part::ToolCall(call) => {
                 let call_id = call.id.clone().unwrap_or_else(|| to.id("call_", bodies.len() + 1));
                 bodies.push(Body::Call {
@@ -77,9 +93,16 @@ fn items<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Item<'a>> {
     }
     bodies.extend(reply.refusal.as_deref().map(Body::Refusal));
     if bodies.is_empty() && finish_out(&FINISH, reply.finish_word()) == COMPLETED {
-        bodies.push(Body::Message(""));
+        bodies.push(Body::Message("", Vec::new()));
     }
-    bodies.into_iter().enumerate().map(|(n, body)| Item { id: to.id(body.prefix(), n + 1), body }).collect()
+    let id = |n, body: &Body<'_>| {
+        match body {
+            Body::Verbatim(item) => item.get("id").and_then(Value::as_str).map(str::to_owned),
+            _ => None,
+        }
+        .unwrap_or_else(|| to.id(body.prefix(), n + 1))
+    };
+    bodies.into_iter().enumerate().map(|(n, body)| Item { id: id(n, &body), body }).collect()
 }
 
 /// Adds to the reasoning item that is being written, which a signature ends, or begins one.
@@ -98,10 +121,11 @@ fn reason<'a>(bodies: &mut Vec<Body<'a>>, text: &'a str, new: Option<&'a str>, i
 impl Body<'_> {
     fn prefix(&self) -> &'static str {
         match self {
-            Body::Message(_) | Body::Refusal(_) => "msg_",
+            Body::Message(..) | Body::Refusal(_) => "msg_",
             Body::Reasoning { .. } => "rs_",
             Body::Call { custom: false, .. } => "fc_",
             Body::Call { custom: true, .. } => "ctc_",
+            Body::Verbatim(_) => "item_",
         }
     }
 }
@@ -111,16 +135,17 @@ impl Item<'_> {
     fn begun(&self) -> Value {
         let id = &self.id;
         match &self.body {
-            Body::Message(_) | Body::Refusal(_) => message(id, "in_progress", json!([])),
+            Body::Message(..) | Body::Refusal(_) => message(id, "in_progress", json!([])),
             Body::Reasoning { .. } => json!({"id": id, "type": "reasoning", "summary": []}),
             Body::Call { call, call_id, custom } => call_item(id, "in_progress", call, call_id, *custom, ""),
+            Body::Verbatim(item) => item.clone(),
         }
     }
 
     fn ended(&self, status: &str) -> Value {
         let id = &self.id;
         match &self.body {
-            Body::Message(text) => message(id, status, json!([text_part(text)])),
+            Body::Message(text, annotations) => message(id, status, json!([text_part(text, annotations)])),
             Body::Refusal(text) => message(id, status, json!([refusal_part(text)])),
             Body::Reasoning { texts, signature, in_content } => {
                 let parts = |kind| texts.iter().map(|text| json!({"type": kind, "text": text})).collect::<Vec<_>>();
@@ -135,6 +160,7 @@ impl Item<'_> {
                 item
             }
             Body::Call { call, call_id, custom } => call_item(id, status, call, call_id, *custom, &call.arguments),
+            Body::Verbatim(item) => item.clone(),
         }
     }
 }
@@ -153,8 +179,8 @@ fn call_item(id: &str, status: &str, call: &ToolCall, call_id: &str, custom: boo
         "name": name})
 }
 
-fn text_part(text: &str) -> Value {
-    json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text})
+fn text_part(text: &str, annotations: &[Value]) -> Value {
+    json!({"type": "output_text", "annotations": annotations, "logprobs": [], "text": text})
 }
 
 fn refusal_part(text: &str) -> Value {
@@ -285,6 +311,10 @@ struct Event<'a> {
     input: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotation: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotation_index: Option<usize>,
 }
 
 impl Event<'_> {
@@ -313,15 +343,23 @@ impl Stream {
         let at = |kind| Event { item_id: Some(&item.id), output_index, ..Event::new(kind) };
         let within = |kind| Event { content_index: Some(0), ..at(kind) };
         match &item.body {
-            Body::Message(text) => {
-                self.send(Event { part: Some(text_part("")), ..within("response.content_part.added") });
+            Body::Message(text, annotations) => {
+                self.send(Event { part: Some(text_part("", &[])), ..within("response.content_part.added") });
                 for piece in pieces(text, chunk_chars) {
                     let delta = Some(piece);
                     self.send(Event { delta, logprobs: Some([]), ..within("response.output_text.delta") });
                 }
+                for (n, annotation) in annotations.iter().enumerate() {
+                    let (annotation, annotation_index) = (Some(annotation), Some(n));
+                    let kind = "response.output_text.annotation.added";
+                    self.send(Event { annotation, annotation_index, ..within(kind) });
+                }
                 let text = Some(*text);
                 self.send(Event { text, logprobs: Some([]), ..within("response.output_text.done") });
-                self.send(Event { part: text.map(text_part), ..within("response.content_part.done") });
+                self.send(Event {
+                    part: text.map(|text| text_part(text, annotations)),
+                    ..within("response.content_part.done")
+                });
             }
             Body::Refusal(text) => {
                 self.send(Event { part: Some(refusal_part("")), ..within("response.content_part.added") });
@@ -337,6 +375,7 @@ impl Stream {
                 }
             }
             Body::Call { call, custom, .. } => self.call(&at, call, *custom, chunk_chars),
+            Body::Verbatim(_) => {}
         }
         let kind = "response.output_item.done";
         self.send(Event { output_index, item: Some(item.ended(COMPLETED)), ..Event::new(kind) });

@@ -1,13 +1,13 @@
 //! Puts a response together: from the object that its terminal event holds, or from the events before it.
 
 use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member, raw};
-use super::{COMPLETED, FINISH, REASONING_TEXT};
+use super::{COMPLETED, FINISH, REASONING_TEXT, WIRE};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::Str;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 const DONE: &[u8] = b"[DONE]";
@@ -38,6 +38,8 @@ struct Event<'a> {
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotation: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -245,6 +247,9 @@ impl Collapser {
             "response.function_call_arguments.delta" | "response.function_call_arguments.done" => {
                 put(&mut self.item(event).call.get_or_insert_default().arguments, event.delta, event.arguments);
             }
+            "response.output_text.annotation.added" => {
+                self.item(event).annotations.extend(event.annotation.and_then(|raw| parse_member(raw).ok()));
+            }
             "response.custom_tool_call_input.delta" | "response.custom_tool_call_input.done" => {
                 put(&mut self.item(event).call.get_or_insert_default().arguments, event.delta, event.input);
             }
@@ -319,12 +324,14 @@ struct Item<'a> {
     input: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ItemPart<'a> {
     #[serde(borrow, default)]
     text: Option<Str<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Str<'a>>,
+    #[serde(default)]
+    annotations: Option<Vec<Value>>,
 }
 
 /// What a turn keeps of an output item, whatever its type.
@@ -336,10 +343,14 @@ struct Grown {
     content: Texts,
     signature: Option<String>,
     call: Option<ToolCall>,
+    /// What a text is taken from.
+    annotations: Vec<Value>,
+    /// All of an item of another kind.
+    verbatim: Option<Part>,
 }
 
 impl Grown {
-    /// Reads an item; `None` where a turn has no place for its type.
+    /// Reads an item; `None` where it has no type.
     fn read(raw: &RawValue) -> Option<Grown> {
         let item: Item<'_> = parse_member(raw).ok()?;
         let mut grown = Grown::default();
@@ -348,6 +359,7 @@ impl Grown {
                 for (n, part) in (0..).zip(parts(item.content)) {
                     grown.texts.at(n).push_str(part.text.as_deref().unwrap_or(""));
                     grown.refusal.push_str(part.refusal.as_deref().unwrap_or(""));
+                    grown.annotations.extend(part.annotations.into_iter().flatten());
                 }
             }
             "reasoning" => {
@@ -368,7 +380,7 @@ impl Grown {
                     signature: None,
                 });
             }
-            _ => return None,
+            _ => grown.verbatim = parse_member(raw).ok().map(|item| Part::verbatim(WIRE, &item)),
         }
         Some(grown)
     }
@@ -386,6 +398,9 @@ impl Grown {
         }
         if new.content.is_empty() {
             new.content = std::mem::take(&mut self.content);
+        }
+        if new.annotations.is_empty() {
+            new.annotations = std::mem::take(&mut self.annotations);
         }
         new.signature = new.signature.or(self.signature.take());
         if let (Some(new), Some(old)) = (&mut new.call, self.call.take())
@@ -415,7 +430,11 @@ impl Grown {
         let text = self.texts.filled().concat();
         if !text.is_empty() {
             reply.parts.push(Part::text(text));
+            if !self.annotations.is_empty() {
+                reply.parts.push(Part::verbatim(WIRE, &json!({"annotations": self.annotations})));
+            }
         }
+        reply.parts.extend(self.verbatim);
         if !self.refusal.is_empty() {
             reply.refusal.get_or_insert_default().push_str(&self.refusal);
         }
@@ -425,7 +444,11 @@ impl Grown {
     fn kept_bytes(&self) -> usize {
         let call = self.call.as_ref().map_or(0, |c| c.name.len() + c.arguments.len());
         let texts = [&self.texts, &self.summary, &self.content].map(Texts::len).iter().sum::<usize>();
-        texts + self.refusal.len() + self.signature.as_ref().map_or(0, String::len) + call
+        let verbatim = match &self.verbatim {
+            Some(Part::Verbatim(own)) => own.json.len(),
+            _ => 0,
+        };
+        texts + verbatim + self.refusal.len() + self.signature.as_ref().map_or(0, String::len) + call
     }
 }
 
@@ -433,7 +456,7 @@ impl Grown {
 fn parts(raw: Option<&RawValue>) -> Vec<ItemPart<'_>> {
     let Some(raw) = raw else { return Vec::new() };
     match serde_json::from_str(raw.get()) {
-        Ok(Str(text)) => vec![ItemPart { text: Some(Str(text)), refusal: None }],
+        Ok(Str(text)) => vec![ItemPart { text: Some(Str(text)), ..ItemPart::default() }],
         Err(_) => parse_member(raw).unwrap_or_default(),
     }
 }
@@ -469,7 +492,7 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, golden};
+    use super::super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::super::Responses;
     use super::*;
     use crate::reply::{RawAnswer, RawBody};
@@ -504,11 +527,19 @@ mod tests {
         let ended = r#"{"type":"response.completed","response":{"status":"completed","output":[
             {"type":"reasoning","summary":[{"type":"summary_text","text":"a"},{"type":"summary_text","text":"b"}],"encrypted_content":"e"},
             {"type":"web_search_call","id":"ws","action":{"type":"search"}},
-            {"type":"message","content":[{"type":"output_text","text":"x"},{"type":"output_text","text":"y"}]}]}}"#;
+            {"type":"message","content":[{"type":"output_text","text":"x","annotations":[{"type":"url_citation","url":"u"}]},{"type":"output_text","text":"y"}]}]}}"#;
         let reply = streamed(&[TEXT, &ended.replace('\n', "")]).turn();
         assert_eq!((reply.content(), reply.reasoning()), ("xy".into(), "ab".into()));
         let signature = |p: &Part| if let Part::Reasoning { signature, .. } = p { signature.clone() } else { None };
-        assert_eq!(reply.parts.iter().map(signature).collect::<Vec<_>>(), [None, Some("e".into()), None]);
+        assert_eq!(reply.parts.iter().map(signature).collect::<Vec<_>>(), [None, Some("e".into()), None, None, None]);
+        let own = |item: Value| Part::verbatim(WIRE, &item);
+        assert_eq!(reply.parts[2], own(json!({"type": "web_search_call", "id": "ws", "action": {"type": "search"}})));
+        assert_eq!(reply.parts[4], own(json!({"annotations": [{"type": "url_citation", "url": "u"}]})));
+        let ask = r#"{"model":"m","stream":true,"input":"hi"}"#;
+        with_request("/v1/responses", ask, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! A turn's parts are its output items: a text part is a message, neighbouring reasoning parts are the summaries of one
 //! reasoning item (a signature, its `encrypted_content`, ends it), a tool call is a `function_call`, or a
-//! `custom_tool_call` where the request offers a custom tool of that name. What OpenAI's own servers run (web search,
-//! code interpreter, MCP…) is no part of a turn.
+//! `custom_tool_call` where the request offers a custom tool of that name. Items of other kinds (web search, computer use,
+//! shell, MCP…) and a text's annotations are kept as they came.
 
 mod answer;
 mod collapse;
@@ -41,6 +41,9 @@ static USAGE: UsageShape = UsageShape {
     output_excludes_reasoning: false,
 };
 
+/// Items that no other wire knows, and the `annotations` of the text before them, under this name.
+const WIRE: &str = "openai-responses";
+
 /// The value of [`Reply::reasoning_field`] for reasoning that came as the content of its item, not as its summary.
 const REASONING_TEXT: &str = "reasoning_text";
 
@@ -64,7 +67,7 @@ static CALL_IDS: [CallId; 9] = [
 
 impl Codec for Responses {
     fn wire(&self) -> &'static str {
-        "openai-responses"
+        WIRE
     }
 
     fn kind(&self) -> Kind {

@@ -123,6 +123,7 @@ fn block<'a>(part: &'a Part, calls: &mut usize, to: &Encoding<'_>) -> Option<Blo
             BlockOut::ReasoningContent(ReasoningOut::ReasoningText { signature: signature.as_deref(), text })
         }
         Part::RedactedReasoning(data) => BlockOut::ReasoningContent(ReasoningOut::RedactedContent(blob(data))),
+        Part::Verbatim(_) => return None,
         Part::ToolCall(call) => {
             *calls += 1;
             let made_up = || Cow::Owned(to.id("tooluse_", *calls));

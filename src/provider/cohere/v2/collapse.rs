@@ -1,12 +1,13 @@
 //! Version 2's events, and its whole answer, put together.
 
 use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
-use super::{DONE, FINISH, TOOL_PLAN};
+use super::{DONE, FINISH, TOOL_PLAN, WIRE};
 use crate::frame::{Frame, Framing};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::Str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// An event, or the whole answer.
 #[derive(Deserialize)]
@@ -50,6 +51,8 @@ struct MessageIn<'a> {
     tool_plan: Option<Str<'a>>,
     #[serde(borrow, default)]
     tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +88,8 @@ pub(super) struct Collapser {
     plan: String,
     /// With the event's index.
     calls: Vec<(Option<i64>, ToolCall)>,
+    citations: Vec<Value>,
+    cited: usize,
     reply: Reply,
     done: bool,
 }
@@ -99,7 +104,7 @@ impl Collapse for Collapser {
                 "" if event.message.is_some() || self.whole => self.whole(event)?,
                 "error" => return Err(Fault::Upstream(String::from_utf8_lossy(data).into_owned())),
                 "message-start" | "content-start" | "content-delta" | "tool-plan-delta" | "tool-call-start"
-                | "tool-call-delta" | "message-end" => {
+                | "tool-call-delta" | "citation-start" | "message-end" => {
                     let ends = kind == "message-end";
                     self.event(event)?;
                     self.done |= ends;
@@ -112,7 +117,7 @@ impl Collapse for Collapser {
 
     fn kept_bytes(&self) -> usize {
         let calls = self.calls.iter().map(|(_, call)| call.name.len() + call.arguments.len()).sum::<usize>();
-        self.thinking.len() + self.text.len() + self.plan.len() + calls
+        self.thinking.len() + self.text.len() + self.plan.len() + self.cited + calls
     }
 
     fn finish(&mut self) -> Answer {
@@ -124,6 +129,9 @@ impl Collapse for Collapser {
         }
         reply.push_text(&self.text);
         reply.parts.extend(self.calls.drain(..).map(|(_, call)| Part::ToolCall(call)));
+        if !self.citations.is_empty() {
+            reply.parts.push(Part::verbatim(WIRE, &json!({"citations": self.citations})));
+        }
         Answer::Turn(reply)
     }
 }
@@ -181,6 +189,8 @@ impl Collapser {
             self.text.push_str(block.text.as_deref().unwrap_or(""));
             self.thinking.push_str(block.thinking.as_deref().unwrap_or(""));
         }
+        self.cited += message.citations.map_or(0, |raw| raw.get().len());
+        self.citations.extend(each::<Value>(message.citations)?);
         for call in each::<CallIn<'_>>(message.tool_calls)? {
             self.call(call, index);
         }

@@ -2,11 +2,12 @@
 
 use super::super::super::{Encoding, finish_out, pieces};
 use super::super::usage;
-use super::{DONE, FINISH, TOOL_PLAN};
+use super::{DONE, FINISH, TOOL_PLAN, WIRE};
 use crate::frame::{Frames, sse};
 use crate::reply::{Part, Reply, ToolCall, Usage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
@@ -24,6 +25,7 @@ pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
         content,
         tool_plan: Some(said.plan).filter(|plan| !plan.is_empty()),
         tool_calls: calls,
+        citations: said.citations,
     };
     let finish_reason = finish_out(&FINISH, reply.finish_word());
     json(&Whole { id: id(reply, to), message, finish_reason: &finish_reason, usage: &usage(reply, to) })
@@ -47,6 +49,11 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
     if !said.text.is_empty() || (reply.tool_calls().next().is_none() && said.plan.is_empty()) {
         stream.content(&said.text, |text| Block::Text { text });
     }
+    for (n, citations) in said.citations.into_iter().enumerate() {
+        let delta = MessageDelta { citations: Some(citations), ..MessageDelta::default() };
+        stream.message("citation-start", Some(n), delta);
+        stream.end("citation-end", n);
+    }
     for piece in pieces(said.plan, to.chunk_chars) {
         stream.message("tool-plan-delta", None, MessageDelta { tool_plan: Some(piece), ..MessageDelta::default() });
     }
@@ -65,6 +72,14 @@ struct Said<'a> {
     thinking: String,
     text: String,
     plan: &'a str,
+    citations: Vec<&'a RawValue>,
+}
+
+/// What the text is taken from.
+#[derive(Deserialize)]
+struct Sources<'a> {
+    #[serde(borrow)]
+    citations: Vec<&'a RawValue>,
 }
 
 impl<'a> Said<'a> {
@@ -76,7 +91,10 @@ impl<'a> Said<'a> {
             .filter_map(|part| if let Part::Reasoning { text, .. } = part { Some(&**text) } else { None })
             .collect();
         let plan = if planned { reasoning.pop().unwrap_or("") } else { "" };
-        Said { thinking: reasoning.concat(), text: reply.content(), plan }
+        let own = reply.parts.iter().filter_map(|part| part.verbatim_of(WIRE));
+        let sources = own.filter_map(|own| serde_json::from_str::<Sources<'_>>(own.get()).ok());
+        let citations = sources.flat_map(|sources| sources.citations).collect();
+        Said { thinking: reasoning.concat(), text: reply.content(), plan, citations }
     }
 }
 
@@ -101,6 +119,8 @@ struct MessageOut<'a> {
     tool_plan: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<CallOut<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    citations: Vec<&'a RawValue>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -164,6 +184,8 @@ struct MessageDelta<'a> {
     tool_plan: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<CallDelta<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    citations: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]

@@ -22,6 +22,9 @@ use std::borrow::Cow;
 /// What follows the terminal event.
 const DONE: &[u8] = b"[DONE]";
 
+/// The `citations` of an answer stand under this name.
+const WIRE: &str = "cohere-v2-chat";
+
 /// The `reasoning_field` of a reply whose last reasoning part is a plan.
 const TOOL_PLAN: &str = "tool_plan";
 
@@ -37,7 +40,7 @@ pub(super) struct Chat;
 
 impl Codec for Chat {
     fn wire(&self) -> &'static str {
-        "cohere-v2-chat"
+        WIRE
     }
 
     fn kind(&self) -> Kind {
@@ -267,7 +270,12 @@ mod tests {
         ]);
         body.extend_from_slice(b"data: [DONE]\n\n");
         let reply = golden(&Chat, Framing::Sse, &body).turn();
-        assert_eq!(reply.parts, [reasoning("hm"), Part::text("15°")]);
+        let sources = serde_json::json!({"citations": [{"start": 0, "end": 3, "text": "15°", "sources": []}]});
+        assert_eq!(reply.parts, [reasoning("hm"), Part::text("15°"), Part::verbatim(WIRE, &sources)]);
+        with_request(PATH, ASK, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
         assert_eq!((reply.id.as_deref(), reply.finish.as_deref()), (Some("m1"), Some("stop")));
         assert_eq!(reply.reasoning_field, None);
     }
