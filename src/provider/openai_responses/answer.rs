@@ -5,7 +5,7 @@ use super::super::{Encoding, answer_usage, finish_out, pieces};
 use super::{COMPLETED, FINISH, USAGE, WIRE, in_content};
 use crate::frame::{Frames, sse};
 use crate::reply::{Part, Reply, ToolCall, Usage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
@@ -40,9 +40,19 @@ struct Item<'a> {
     body: Body<'a>,
 }
 
+/// What a message has beside its text.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    #[serde(default)]
+    annotations: Vec<Value>,
+    #[serde(default)]
+    phase: Option<String>,
+}
+
 enum Body<'a> {
-    /// Its text, and what that is taken from.
-    Message(&'a str, Vec<Value>),
+    /// Its text, and its part's and its own members beside that.
+    Message(&'a str, Beside),
     Refusal(&'a str),
     /// Its texts, and what proves them; as summaries, or as content.
     Reasoning {
@@ -65,20 +75,14 @@ fn items<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Item<'a>> {
     for part in &reply.parts {
         match part {
             Part::Text { text, .. } if text.is_empty() => {}
-            Part::Text { text, .. } => bodies.push(Body::Message(text, Vec::new())),
+            Part::Text { text, .. } => bodies.push(Body::Message(text, Beside::default())),
             Part::Reasoning { text, signature } => reason(&mut bodies, text, signature.as_deref(), in_content(reply)),
             Part::RedactedReasoning(_) => {} // for another provider's eyes
             Part::Verbatim(_) => {
-                let own = part.verbatim_of(WIRE).and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-                match (own, bodies.last_mut()) {
-                    (Some(Value::Object(mut own)), last) if !own.contains_key("type") => {
-                        if let (Some(Value::Array(new)), Some(Body::Message(_, annotations))) =
-                            (own.remove("annotations"), last)
-                        {
-                            annotations.extend(new);
-                        }
-                    }
-                    (own, _) => bodies.extend(own.map(Body::Verbatim)),
+                let Some(own) = part.verbatim_of(WIRE) else { continue };
+                match (bodies.last_mut(), serde_json::from_str(own.get())) {
+                    (Some(Body::Message(_, beside)), Ok(said)) => *beside = said,
+                    _ => bodies.extend(serde_json::from_str(own.get()).ok().map(Body::Verbatim)),
                 }
             }
             Part::ToolCall(call) => {
@@ -93,7 +97,7 @@ fn items<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Item<'a>> {
     }
     bodies.extend(reply.refusal.as_deref().map(Body::Refusal));
     if bodies.is_empty() && finish_out(&FINISH, reply.finish_word()) == COMPLETED {
-        bodies.push(Body::Message("", Vec::new()));
+        bodies.push(Body::Message("", Beside::default()));
     }
     let id = |n, body: &Body<'_>| {
         match body {
@@ -135,7 +139,8 @@ impl Item<'_> {
     fn begun(&self) -> Value {
         let id = &self.id;
         match &self.body {
-            Body::Message(..) | Body::Refusal(_) => message(id, "in_progress", json!([])),
+            Body::Message(_, beside) => with_phase(message(id, "in_progress", json!([])), beside),
+            Body::Refusal(_) => message(id, "in_progress", json!([])),
             Body::Reasoning { .. } => json!({"id": id, "type": "reasoning", "summary": []}),
             Body::Call { call, call_id, custom } => call_item(id, "in_progress", call, call_id, *custom, ""),
             Body::Verbatim(item) => item.clone(),
@@ -145,7 +150,9 @@ impl Item<'_> {
     fn ended(&self, status: &str) -> Value {
         let id = &self.id;
         match &self.body {
-            Body::Message(text, annotations) => message(id, status, json!([text_part(text, annotations)])),
+            Body::Message(text, beside) => {
+                with_phase(message(id, status, json!([text_part(text, &beside.annotations)])), beside)
+            }
             Body::Refusal(text) => message(id, status, json!([refusal_part(text)])),
             Body::Reasoning { texts, signature, in_content } => {
                 let parts = |kind| texts.iter().map(|text| json!({"type": kind, "text": text})).collect::<Vec<_>>();
@@ -167,6 +174,13 @@ impl Item<'_> {
 
 fn message(id: &str, status: &str, content: Value) -> Value {
     json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
+}
+
+fn with_phase(mut message: Value, beside: &Beside) -> Value {
+    if let Some(phase) = &beside.phase {
+        message["phase"] = json!(phase);
+    }
+    message
 }
 
 fn call_item(id: &str, status: &str, call: &ToolCall, call_id: &str, custom: bool, arguments: &str) -> Value {
@@ -343,7 +357,7 @@ impl Stream {
         let at = |kind| Event { item_id: Some(&item.id), output_index, ..Event::new(kind) };
         let within = |kind| Event { content_index: Some(0), ..at(kind) };
         match &item.body {
-            Body::Message(text, annotations) => {
+            Body::Message(text, Beside { annotations, .. }) => {
                 self.send(Event { part: Some(text_part("", &[])), ..within("response.content_part.added") });
                 for piece in pieces(text, chunk_chars) {
                     let delta = Some(piece);

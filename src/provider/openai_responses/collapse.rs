@@ -7,7 +7,7 @@ use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::Str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 const DONE: &[u8] = b"[DONE]";
@@ -313,6 +313,8 @@ struct Item<'a> {
     #[serde(borrow, default)]
     summary: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    phase: Option<Str<'a>>,
+    #[serde(borrow, default)]
     encrypted_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
     call_id: Option<Str<'a>>,
@@ -345,6 +347,8 @@ struct Grown {
     call: Option<ToolCall>,
     /// What a text is taken from.
     annotations: Vec<Value>,
+    /// Whether the text is a commentary or the answer.
+    phase: Option<String>,
     /// All of an item of another kind.
     verbatim: Option<Part>,
 }
@@ -356,6 +360,7 @@ impl Grown {
         let mut grown = Grown::default();
         match item.kind.as_deref()? {
             "message" => {
+                grown.phase = item.phase.filter(|phase| !phase.is_empty()).map(|phase| phase.0.into_owned());
                 for (n, part) in (0..).zip(parts(item.content)) {
                     grown.texts.at(n).push_str(part.text.as_deref().unwrap_or(""));
                     grown.refusal.push_str(part.refusal.as_deref().unwrap_or(""));
@@ -402,6 +407,7 @@ impl Grown {
         if new.annotations.is_empty() {
             new.annotations = std::mem::take(&mut self.annotations);
         }
+        new.phase = new.phase.or(self.phase.take());
         new.signature = new.signature.or(self.signature.take());
         if let (Some(new), Some(old)) = (&mut new.call, self.call.take())
             && new.arguments.is_empty()
@@ -430,8 +436,13 @@ impl Grown {
         let text = self.texts.filled().concat();
         if !text.is_empty() {
             reply.parts.push(Part::text(text));
+            let mut beside = Map::new();
             if !self.annotations.is_empty() {
-                reply.parts.push(Part::verbatim(WIRE, &json!({"annotations": self.annotations})));
+                beside.insert("annotations".to_owned(), self.annotations.into());
+            }
+            beside.extend(self.phase.map(|phase| ("phase".to_owned(), phase.into())));
+            if !beside.is_empty() {
+                reply.parts.push(Part::verbatim(WIRE, &beside.into()));
             }
         }
         reply.parts.extend(self.verbatim);
@@ -496,6 +507,7 @@ mod tests {
     use super::super::Responses;
     use super::*;
     use crate::reply::{RawAnswer, RawBody};
+    use serde_json::json;
 
     fn streamed(events: &[&str]) -> Outcome {
         let body: String = events.iter().map(|e| format!("data: {e}\n\n")).collect();
@@ -527,14 +539,17 @@ mod tests {
         let ended = r#"{"type":"response.completed","response":{"status":"completed","output":[
             {"type":"reasoning","summary":[{"type":"summary_text","text":"a"},{"type":"summary_text","text":"b"}],"encrypted_content":"e"},
             {"type":"web_search_call","id":"ws","action":{"type":"search"}},
-            {"type":"message","content":[{"type":"output_text","text":"x","annotations":[{"type":"url_citation","url":"u"}]},{"type":"output_text","text":"y"}]}]}}"#;
+            {"type":"message","phase":"final_answer","content":[{"type":"output_text","text":"x","annotations":[{"type":"url_citation","url":"u"}]},{"type":"output_text","text":"y"}]}]}}"#;
         let reply = streamed(&[TEXT, &ended.replace('\n', "")]).turn();
         assert_eq!((reply.content(), reply.reasoning()), ("xy".into(), "ab".into()));
         let signature = |p: &Part| if let Part::Reasoning { signature, .. } = p { signature.clone() } else { None };
         assert_eq!(reply.parts.iter().map(signature).collect::<Vec<_>>(), [None, Some("e".into()), None, None, None]);
         let own = |item: Value| Part::verbatim(WIRE, &item);
         assert_eq!(reply.parts[2], own(json!({"type": "web_search_call", "id": "ws", "action": {"type": "search"}})));
-        assert_eq!(reply.parts[4], own(json!({"annotations": [{"type": "url_citation", "url": "u"}]})));
+        assert_eq!(
+            reply.parts[4],
+            own(json!({"annotations": [{"type": "url_citation", "url": "u"}], "phase": "final_answer"}))
+        );
         let ask = r#"{"model":"m","stream":true,"input":"hi"}"#;
         with_request("/v1/responses", ask, |codec, request| {
             let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);

@@ -41,7 +41,7 @@ static USAGE: UsageShape = UsageShape {
     output_excludes_reasoning: false,
 };
 
-/// Items that no other wire knows, and the `annotations` of the text before them, under this name.
+/// Items that no other wire knows, and the `annotations` and the `phase` of the text before them, under this name.
 const WIRE: &str = "openai-responses";
 
 /// The value of [`Reply::reasoning_field`] for reasoning that came as the content of its item, not as its summary.
