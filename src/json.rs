@@ -16,69 +16,92 @@ pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
 /// be parsed as usual.
 #[derive(Debug)]
 pub struct Walk<'a> {
-    rest: &'a str,
+    text: &'a str,
+    /// The next byte is no white space.
+    at: usize,
 }
 
 impl<'a> Walk<'a> {
     /// Begins before a value.
     pub fn new(text: &'a str) -> Self {
-        Walk { rest: text }
+        let mut walk = Walk { text, at: 0 };
+        walk.skip(0);
+        walk
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// Goes on after so many bytes and the white space that follows them.
+    fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+        let rest = self.rest();
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        self.at += rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len());
+    }
+
+    /// Takes this byte.
+    pub fn byte(&mut self, byte: u8) -> Option<()> {
+        (*self.rest().first()? == byte).then(|| self.skip(1))
     }
 
     /// Takes exactly this text.
     pub fn eat(&mut self, text: &str) -> Option<()> {
-        self.rest = self.rest.trim_ascii_start().strip_prefix(text)?;
-        Some(())
+        self.rest().starts_with(text.as_bytes()).then(|| self.skip(text.len()))
     }
 
     /// Takes a string without escapes.
     pub fn string(&mut self) -> Option<&'a str> {
-        let literal = self.literal()?;
-        (!literal.contains('\\')).then(|| &literal[1..literal.len() - 1])
+        let inner = self.rest().strip_prefix(b"\"")?;
+        let end = string_end(inner)?;
+        let string = &self.text[self.at + 1..][..end];
+        (inner[end] == b'"').then(|| self.skip(end + 2))?;
+        Some(string)
     }
 
     /// Takes a string as it stands, with its quotes.
     pub fn literal(&mut self) -> Option<&'a str> {
-        let text = self.rest.trim_ascii_start();
-        let bytes = text.as_bytes();
-        let mut end = 1 + next_escape(bytes.strip_prefix(b"\"")?)?;
-        while bytes[end] == b'\\' {
+        let inner = self.rest().strip_prefix(b"\"")?;
+        let mut end = string_end(inner)?;
+        while inner[end] == b'\\' {
             end += 2;
-            end += next_escape(bytes.get(end..)?)?;
+            end += string_end(inner.get(end..)?)?;
         }
-        if bytes[end] != b'"' {
-            return None;
-        }
-        let (literal, rest) = text.split_at(end + 1);
-        self.rest = rest;
+        let literal = &self.text[self.at..][..end + 2];
+        (inner[end] == b'"').then(|| self.skip(end + 2))?;
         Some(literal)
     }
 
     /// Takes a whole number that is not negative.
     pub fn digits(&mut self) -> Option<()> {
-        let text = self.rest.trim_ascii_start();
-        let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        self.rest = rest;
-        (rest.len() < text.len()).then_some(())
+        let len = self.rest().iter().position(|b| !b.is_ascii_digit())?;
+        (len > 0).then(|| self.skip(len))
     }
 
     /// Takes an object; `member` takes the value of each member.
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
-        self.eat("{")?;
+        self.byte(b'{')?;
         loop {
             let name = self.string()?;
-            self.eat(":")?;
+            self.byte(b':')?;
             member(self, name)?;
-            if self.eat(",").is_none() {
-                return self.eat("}");
+            if self.byte(b',').is_none() {
+                return self.byte(b'}');
             }
         }
     }
 
     /// Nothing follows.
     pub fn end(&self) -> Option<()> {
-        self.rest.trim_ascii().is_empty().then_some(())
+        self.rest().is_empty().then_some(())
     }
+}
+
+/// The first byte of a string's inside that is not plain text. Most strings are short.
+fn string_end(inner: &[u8]) -> Option<usize> {
+    let near = inner.iter().take(BLOCK).position(|byte| needs_escape(*byte));
+    near.or_else(|| next_escape(inner.get(BLOCK..)?).map(|at| BLOCK + at))
 }
 
 /// Writes a string with its quotes, as serde_json does.

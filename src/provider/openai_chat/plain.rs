@@ -9,9 +9,9 @@ pub(super) fn text<'a>(chunk: &'a str, known: &Reply) -> Option<&'a str> {
     let mut walk = Walk::new(chunk);
     walk.object(|walk, name| match name {
         "choices" => {
-            walk.eat("[")?;
+            walk.byte(b'[')?;
             text = choice(walk)?;
-            walk.eat("]")
+            walk.byte(b']')
         }
         "object" => walk.eat("\"chat.completion.chunk\""),
         "id" if known.id.is_some() => walk.string().map(drop),
@@ -28,7 +28,7 @@ pub(super) fn text<'a>(chunk: &'a str, known: &Reply) -> Option<&'a str> {
 fn choice<'a>(walk: &mut Walk<'a>) -> Option<Option<&'a str>> {
     let mut text = None;
     walk.object(|walk, name| match name {
-        "index" => walk.eat("0"),
+        "index" => walk.byte(b'0'),
         "delta" => walk.object(|walk, name| match name {
             "content" => walk.literal().map(|literal| text = Some(literal)),
             "role" => walk.eat("\"assistant\""),
