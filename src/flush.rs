@@ -1,5 +1,7 @@
+//! What a connection knows of the answers that go out on it.
+//!
 //! An answer that breaks off does so only once all that came before is on its way: hyper closes a connection whose body
-//! fails without sending what it has still buffered.
+//! fails without sending what it has still buffered. And a connection is idle only once its last answer is on its way.
 
 use crate::body::{Body, Broken};
 use bytes::Bytes;
@@ -17,6 +19,22 @@ use tokio::net::TcpStream;
 pub struct Flushes {
     count: Cell<u64>,
     waiting: RefCell<Option<Waker>>,
+    /// A request is awaited or being answered.
+    answering: Cell<bool>,
+    /// The number of flushes when the last answer ended.
+    ended_at: Cell<u64>,
+}
+
+impl Flushes {
+    /// A request has come, or is about to.
+    pub fn begin(&self) {
+        self.answering.set(true);
+    }
+
+    /// Whether the last answer is on its way, and no request has come since.
+    pub fn idle(&self) -> bool {
+        !self.answering.get() && self.count.get() > self.ended_at.get()
+    }
 }
 
 /// A connection that counts its flushes.
@@ -24,6 +42,8 @@ pub struct Flushes {
 pub struct Flushing {
     /// The connection.
     pub stream: TcpStream,
+    /// What was read of it before.
+    pub early: Bytes,
     /// Shared with the bodies that are sent on it.
     pub flushes: Rc<Flushes>,
 }
@@ -41,6 +61,13 @@ impl Orderly {
     /// A body that is sent on this connection.
     pub fn new(body: Body, flushes: Rc<Flushes>) -> Self {
         Orderly { body, flushes, breaks_after: None }
+    }
+}
+
+impl Drop for Orderly {
+    fn drop(&mut self) {
+        self.flushes.answering.set(false);
+        self.flushes.ended_at.set(self.flushes.count.get());
     }
 }
 
@@ -75,6 +102,11 @@ impl HttpBody for Orderly {
 
 impl AsyncRead for Flushing {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let len = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early.split_to(len));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

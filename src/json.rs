@@ -106,6 +106,7 @@ fn string_end(inner: &[u8]) -> Option<usize> {
 
 /// Writes a string with its quotes, as serde_json does.
 pub fn string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     escaped(text, out);
     out.push(b'"');
@@ -120,6 +121,11 @@ pub fn escaped(text: &str, out: &mut Vec<u8>) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Whether a text stands between quotes as it is.
+pub fn is_plain(text: &str) -> bool {
+    next_escape(text.as_bytes()).is_none()
 }
 
 /// Writes a whole number.
@@ -151,12 +157,23 @@ fn next_escape(text: &[u8]) -> Option<usize> {
     let clean = |block: &[u8]| !block.iter().fold(false, |found, byte| found | needs_escape(*byte));
     let blocks = text.chunks_exact(BLOCK).take_while(|block| clean(block)).count();
     let from = blocks * BLOCK;
-    text[from..].iter().position(|byte| needs_escape(*byte)).map(|at| from + at)
+    text[from..].iter().position(|byte| ESCAPED[usize::from(*byte)]).map(|at| from + at)
 }
 
-fn needs_escape(byte: u8) -> bool {
+const fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
+
+/// [`needs_escape`] of every byte.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = needs_escape(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 fn escape(byte: u8, out: &mut Vec<u8>) {
     let short = match byte {

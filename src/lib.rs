@@ -8,8 +8,8 @@
 //!
 //! The map, in the order a request travels:
 //!
-//! - [`server`] accepts connections, [`exchange`] tells one request's whole story; its pure `decide` holds the branching.
-//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
+//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
@@ -49,6 +49,7 @@ pub mod log;
 pub mod metrics;
 pub mod mock;
 pub mod provider;
+pub mod pulse;
 pub mod record;
 pub mod redact;
 pub mod relay;

@@ -35,7 +35,10 @@ fn serve(args: ServeArgs) -> Result<u8, Error> {
         .enable_all()
         .build()
         .map_err(|source| Error::System { what: "event loop", source })?;
-    let code = tokio::task::LocalSet::new().block_on(&runtime, aimock::server::run(args, logger));
+    // A task of its own is polled when it is woken; what is blocked on, whenever any task is.
+    let served = async { tokio::task::spawn_local(aimock::server::run(args, logger)).await };
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, served);
+    let code = ended.unwrap_or_else(|e| Err(Error::System { what: "server", source: e.into() }));
     runtime.shutdown_background(); // a read of stdin or a name look-up may never end
     code
 }

@@ -7,34 +7,39 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exchange;
 use crate::fixture;
-use crate::flush::{Flushes, Flushing, Orderly};
+use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{Environment, Keys};
+use bytes::Bytes;
 use hyper::Version;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Connections served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 16_384;
 
+/// Connections that keep their buffers while they are idle; where there are more, none does.
+const MAX_WARM: usize = 64;
+
 /// How long a shutdown waits for what is in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, to within a beat.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long accepting rests after it failed, for instance for want of file descriptors.
@@ -146,16 +151,19 @@ async fn closed_stdin() {
 
 /// Accepts connections until `stop` is ready, then finishes what is in flight, for `drain_limit` at most. What `stop` gave.
 pub async fn serve<T>(app: &Rc<App>, listener: TcpListener, stop: impl Future<Output = T>, drain_limit: Duration) -> T {
-    let (draining, drain) = watch::channel(false);
+    let pulse = Rc::new(Pulse::default());
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let open = Rc::new(Underway::default());
     let mut stop = pin!(stop);
     let stopped = loop {
         tokio::select! {
             biased;
             stopped = &mut stop => break stopped,
+            _ = beats.tick(), if open.count() > 0 => pulse.beat(),
             accepted = accept(&listener, &open) => match accepted {
                 Ok(stream) => {
-                    tokio::task::spawn_local(connection(app.clone(), stream, drain.clone(), open.begin()));
+                    tokio::task::spawn_local(connection(app.clone(), stream, pulse.clone(), open.clone(), open.begin()));
                 }
                 Err(e) => {
                     app.log.warn(format_args!("cannot accept a connection: {e}"));
@@ -166,8 +174,7 @@ pub async fn serve<T>(app: &Rc<App>, listener: TcpListener, stop: impl Future<Ou
     };
     drop(listener);
     app.stage.set(Stage::Draining);
-    // There may be no connection to tell.
-    let _ = draining.send(true);
+    pulse.stop();
     let drained = async {
         open.at_most(0).await;
         app.recordings.at_most(0).await;
@@ -186,32 +193,62 @@ async fn accept(listener: &TcpListener, open: &Underway) -> io::Result<TcpStream
     listener.accept().await.map(|(stream, _)| stream)
 }
 
-async fn connection(app: Rc<App>, stream: TcpStream, mut drain: watch::Receiver<bool>, _going: Going) {
+async fn connection(app: Rc<App>, stream: TcpStream, pulse: Rc<Pulse>, open: Rc<Underway>, _going: Going) {
     // Without it small chunks wait for the client's acknowledgement; a socket that refuses is slower, no more.
     let _ = stream.set_nodelay(true);
+    let mut listener = pulse.listen();
+    let mut io = Flushing { stream, early: Bytes::new(), flushes: Rc::default() };
+    while let Some(idle) = until_idle(&app, io, &mut listener, &open).await {
+        io = idle;
+        if io.early.is_empty() && !listener.readable(&io.stream, HEAD_LIMIT).await {
+            return;
+        }
+    }
+}
+
+/// Serves a connection until it ends or, where there are more than [`MAX_WARM`], until it is idle: then it goes on
+/// without the buffers that hyper keeps for it.
+async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: &Underway) -> Option<Flushing> {
     let close_ends_body = Cell::new(false);
-    let flushes = Rc::new(Flushes::default());
+    let flushes = io.flushes.clone();
+    flushes.begin(); // an answer comes before idleness
     let service = service_fn(|request| {
         close_ends_body.set(request.version() <= Version::HTTP_10);
+        flushes.begin();
         let (answer, flushes) = (exchange::handle(app.clone(), request), flushes.clone());
-        async move { answer.await.map(|response| response.map(|body| Orderly::new(body, flushes))) }
+        // Boxed, as an idle connection would keep room for it otherwise.
+        Box::pin(async move { answer.await.map(|response| response.map(|body| Orderly::new(body, flushes))) })
     });
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(listener.timer())
         .header_read_timeout(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(Flushing { stream, flushes: flushes.clone() }), service);
-    // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        _ = drain.wait_for(|draining| *draining) => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
+        .serve_connection(TokioIo::new(io), service);
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        let mut connection = Pin::new(&mut connection);
+        if !told && listener.stopping(cx) {
+            told = true;
+            connection.as_mut().graceful_shutdown();
         }
-    };
-    if ended.is_err() && close_ends_body.get() {
+        match connection.poll(cx) {
+            Poll::Pending if !told && open.count() > MAX_WARM && flushes.idle() => Poll::Ready(None),
+            ended => ended.map(Some),
+        }
+    })
+    .await;
+    match ended {
+        None => {
+            let parts = connection.into_parts();
+            return Some(Flushing { early: parts.read_buf, ..parts.io.into_inner() });
+        }
+        // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
         // An orderly close would look like the end of the answer. A socket that refuses has been closed.
-        let _ = connection.into_parts().io.into_inner().stream.set_zero_linger();
+        Some(Err(_)) if close_ends_body.get() => {
+            let _ = connection.into_parts().io.into_inner().stream.set_zero_linger();
+        }
+        Some(_) => {}
     }
+    None
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it

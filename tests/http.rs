@@ -369,3 +369,28 @@ async fn a_hundred_connections_at_once_are_served() {
         assert_eq!(read(client).await.status(), 200);
     }
 }
+
+#[tokio::test]
+async fn idle_connections_among_many_go_on_where_they_were() {
+    let folder = Folder::new();
+    let server = greeter(&folder);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = RawClient::connect(server.address()).await;
+        client.post(CHAT, "", chat("hi")).await;
+        assert_eq!(read(&mut client).await.status(), 200);
+        clients.push(client);
+    }
+    // A request of which a part comes with the one before it, wherever it is cut.
+    let request = post(CHAT, "", &streamed("hi"));
+    for (cut, client) in (0..request.len()).step_by(request.len() / clients.len() + 1).zip(&mut clients) {
+        client.send([request.as_bytes(), &request.as_bytes()[..cut]].concat()).await;
+        assert_eq!(read(client).await.text(), "here, ñ 🌍", "{cut}");
+        client.send(&request[cut..]).await;
+        assert_eq!(read(client).await.text(), "here, ñ 🌍", "{cut}");
+    }
+    drop(server);
+    for client in &mut clients {
+        assert_eq!(client.read_to_end().await.expect("a clean end"), b"");
+    }
+}

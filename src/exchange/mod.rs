@@ -17,6 +17,7 @@ use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
 use crate::journal::{Answered, Entry, Source};
+use crate::json;
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
 use crate::relay::InFlight;
@@ -44,6 +45,9 @@ const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
 
+/// Longest `#N` after a fixture's file, in bytes.
+const MAX_INDEX_BYTES: usize = 21;
+
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
 
@@ -57,10 +61,10 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Broken> {
     let started = Instant::now();
     let (head, incoming) = request.into_parts();
+    let body = read(incoming, app.config.max_body_bytes).await?;
     if head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return Ok(preflight(&head.headers));
     }
-    let body = read(incoming, app.config.max_body_bytes).await?;
     if control::is_control(head.uri.path()) {
         let answer = match body {
             Some(body) => control::answer(&app, &head, &body),
@@ -458,7 +462,7 @@ impl<'a> Exchange<'a> {
         let headers = response.headers_mut();
         headers.insert(SOURCE, HeaderValue::from_static(outcome.source.word()));
         if let Some((origin, how)) = &outcome.fixture {
-            if let Ok(value) = HeaderValue::from_str(&origin.to_string()) {
+            if let Some(value) = header_of(origin) {
                 headers.insert(FIXTURE, value);
             }
             headers.insert(MATCH, HeaderValue::from_static(how.word()));
@@ -491,6 +495,15 @@ impl<'a> Exchange<'a> {
         };
         self.app.observe(entry);
     }
+}
+
+/// `file.json#3`, without the machinery of formatting; `None` where a name has what no header may have.
+fn header_of(origin: &Origin) -> Option<HeaderValue> {
+    let mut text = Vec::with_capacity(origin.name.len() + MAX_INDEX_BYTES);
+    text.extend_from_slice(origin.name.as_bytes());
+    text.push(b'#');
+    json::number(i64::try_from(origin.index).ok()?, &mut text);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
 fn models_of<'m>(models: impl Iterator<Item = &'m str>) -> Vec<&'m str> {

@@ -5,6 +5,7 @@ use crate::redact::Redactor;
 use crate::request::Kind;
 use hyper::HeaderMap;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// A request's head, as far as routing needs it.
 #[derive(Clone, Copy, Debug)]
@@ -87,18 +88,45 @@ pub struct Matched<'a> {
     pub known: bool,
 }
 
+/// A route, with what its pattern says before and after its `{name}`s and `**`: nearly all routes are ruled out by it.
+struct Entry {
+    starts: &'static str,
+    ends: &'static str,
+    route: &'static Route,
+    provider: &'static Provider,
+}
+
+/// All routes, in the order in which they are tried.
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let entry = |provider: &'static Provider, route: &'static Route| {
+        let path = route.path;
+        let open = ['{', '}', '*'];
+        let starts = &path[..path.find(open).unwrap_or(path.len())];
+        let ends = &path[path.rfind(open).map_or(0, |at| at + 1)..];
+        Entry { starts, ends, route, provider }
+    };
+    PROVIDERS.iter().flat_map(|provider| provider.routes.iter().map(|route| entry(provider, route))).collect()
+});
+
+impl Entry {
+    fn may_fit(&self, path: &str) -> bool {
+        // The last byte alone rules out most, without a call.
+        (self.ends.is_empty() || self.ends.as_bytes().last() == path.as_bytes().last())
+            && path.starts_with(self.starts)
+            && path.ends_with(self.ends)
+    }
+}
+
 /// Finds the endpoint of a request: the first route that fits, else a raw endpoint of the provider that claims it most.
 pub fn route<'a>(head: &Head<'a>) -> Matched<'a> {
     let path = head.path.strip_suffix('/').unwrap_or(head.path);
-    for provider in PROVIDERS {
-        for route in provider.routes {
-            if ends_alike(route.path, path)
-                && route.method == head.method
-                && let Some(params) = fit(route.path, head.path)
-                && (route.when)(head)
-            {
-                return Matched { provider, codec: route.codec, params, known: true };
-            }
+    for entry in ENTRIES.iter().filter(|entry| entry.may_fit(path)) {
+        let (route, provider) = (entry.route, entry.provider);
+        if route.method == head.method
+            && let Some(params) = fit(route.path, head.path)
+            && (route.when)(head)
+        {
+            return Matched { provider, codec: route.codec, params, known: true };
         }
     }
     let mut provider = PROVIDERS[PROVIDERS.len() - 1];
@@ -120,25 +148,6 @@ pub fn match_path(head: &Head<'_>, kind: Kind, redactor: &Redactor) -> String {
 /// The wire's name in a request's hash; for raw requests, their method and path too.
 pub fn identity_wire(codec: &dyn Codec, method: &str, path: &str) -> Cow<'static, str> {
     if codec.kind() == Kind::Raw { format!("{} {method} {path}", codec.wire()).into() } else { codec.wire().into() }
-}
-
-/// Whether what a pattern says after its last `{name}` or `**` is how the path ends: nearly all routes are ruled out by
-/// the last byte.
-fn ends_alike(pattern: &str, path: &str) -> bool {
-    let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
-    let last = pattern.last();
-    if last != path.last() && last != Some(&b'}') {
-        return false;
-    }
-    for (want, have) in pattern.iter().rev().zip(path.iter().rev()) {
-        if matches!(want, b'}' | b'*') {
-            return true;
-        }
-        if want != have {
-            return false;
-        }
-    }
-    true
 }
 
 /// Fits a path to a pattern; the values of its `{name}`s.

@@ -205,7 +205,7 @@ pub fn write_answer_usage(shape: &UsageShape, reply: &Reply, request: &Request<'
     };
     let members =
         [(shape.input, counts.input), (shape.output, counts.output), (shape.total, counts.input + counts.output)];
-    if members.iter().any(|(pointer, _)| pointer.rfind('/') != Some(0)) {
+    if members.iter().any(|(pointer, _)| !pointer.starts_with('/') || pointer.as_bytes()[1..].contains(&b'/')) {
         return write_json(&shape.write(&counts), out);
     }
     for (i, (pointer, count)) in members.into_iter().enumerate() {

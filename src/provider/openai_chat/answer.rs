@@ -11,11 +11,18 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Room for what stands around an answer's text.
+/// Room for what stands around an answer's text, or comes after it.
 const WHOLE_BYTES: usize = 512;
 
-/// Room for a chunk beside what all of them begin with.
-const CHUNK_BYTES: usize = 96;
+/// Room for what whole answers and chunks begin with.
+const HEAD_BYTES: usize = 256;
+
+/// Chunks that follow those of a text, nearly always.
+const CLOSING_CHUNKS: usize = 3;
+
+/// What stands around a chunk's text, after what all chunks begin with.
+const TEXT_OPENS: &[u8] = b"{\"index\":0,\"delta\":{\"content\":\"";
+const TEXT_CLOSES: &[u8] = b"\"},\"finish_reason\":null}]}\n\n";
 
 pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
     let texts = reply.parts.iter().map(|part| if let Part::Text { text, .. } = part { text.len() } else { 0 });
@@ -124,12 +131,7 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
     let mut index = 0;
     for part in &reply.parts {
         match part {
-            Part::Text { text, .. } => {
-                stream.reserve(text.len(), to.chunk_chars);
-                for piece in pieces(text, to.chunk_chars) {
-                    stream.content(piece);
-                }
-            }
+            Part::Text { text, .. } => stream.text(text, to.chunk_chars),
             Part::Reasoning { text, .. } => {
                 for piece in pieces(text, to.chunk_chars) {
                     stream.delta(&Delta::reasoning(reply, piece), None, None);
@@ -150,7 +152,7 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
         stream.delta(&Delta { refusal: Some(piece), ..Delta::default() }, None, None);
     }
     let finish = finish_out(&FINISH, reply.finish_word());
-    let mut usage = Vec::new();
+    let mut usage = Vec::with_capacity(HEAD_BYTES);
     write_answer_usage(&USAGE, reply, to.request, &mut usage);
     let asked = to.request.include_usage;
     // A service that sends usage unasked puts it beside the finish reason: clients that did not ask for the extra
@@ -289,27 +291,33 @@ struct Stream {
 
 impl Stream {
     fn new(reply: &Reply, to: &Encoding<'_>) -> Self {
-        let mut opening = b"data: ".to_vec();
+        let mut opening = Vec::with_capacity(HEAD_BYTES);
+        opening.extend_from_slice(b"data: ");
         head("chat.completion.chunk", reply, to, &mut opening);
         opening.extend_from_slice(b",\"choices\":[");
-        Stream { frames: Frames::default(), opening }
+        let mut frames = Frames::default();
+        frames.bytes.reserve(WHOLE_BYTES); // where there is no text
+        Stream { frames, opening }
     }
 
-    /// Makes room for a text's chunks.
-    fn reserve(&mut self, text_bytes: usize, chunk_chars: usize) {
-        let chunks = text_bytes / chunk_chars + 1;
-        self.frames.ends.reserve(chunks);
-        self.frames.bytes.reserve(text_bytes + chunks * (self.opening.len() + CHUNK_BYTES));
-    }
-
-    fn content(&mut self, piece: &str) {
-        let opening = &self.opening;
-        self.frames.push(|out| {
-            out.extend_from_slice(opening);
-            out.extend_from_slice(b"{\"index\":0,\"delta\":{\"content\":");
-            json::string(piece, out);
-            out.extend_from_slice(b"},\"finish_reason\":null}]}\n\n");
-        });
+    /// A text's chunks.
+    fn text(&mut self, text: &str, chunk_chars: usize) {
+        let opening = [&*self.opening, TEXT_OPENS].concat();
+        let chunks = text.len() / chunk_chars + 1;
+        self.frames.ends.reserve(chunks + CLOSING_CHUNKS);
+        self.frames.bytes.reserve(text.len() + chunks * (opening.len() + TEXT_CLOSES.len()) + WHOLE_BYTES);
+        let plain = json::is_plain(text);
+        for piece in pieces(text, chunk_chars) {
+            self.frames.push(|out| {
+                out.extend_from_slice(&opening);
+                if plain {
+                    out.extend_from_slice(piece.as_bytes());
+                } else {
+                    json::escaped(piece, out);
+                }
+                out.extend_from_slice(TEXT_CLOSES);
+            });
+        }
     }
 
     fn delta(&mut self, delta: &Delta<'_>, finish: Option<&str>, usage: Option<&[u8]>) {
