@@ -100,8 +100,8 @@ impl<'a> Walk<'a> {
 
 /// The first byte of a string's inside that is not plain text. Most strings are short.
 fn string_end(inner: &[u8]) -> Option<usize> {
-    let near = inner.iter().take(BLOCK).position(|byte| needs_escape(*byte));
-    near.or_else(|| next_escape(inner.get(BLOCK..)?).map(|at| BLOCK + at))
+    let near = &inner[..inner.len().min(BLOCK)];
+    near.iter().position(|byte| needs_escape(*byte)).or_else(|| next_escape(inner.get(BLOCK..)?).map(|at| BLOCK + at))
 }
 
 /// Writes a string with its quotes, as serde_json does.
