@@ -3,6 +3,7 @@
 use super::partial::Arguments;
 use super::{BLOCKED, FINISH, WIRE, one_line, signature};
 use crate::frame::Frame;
+use crate::provider::echo::says_nothing;
 use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
 use crate::reply::{Answer, Part, Reply, ToolCall};
 use crate::request::Str;
@@ -49,6 +50,8 @@ struct Candidate<'a> {
     grounding_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
     url_context_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_message: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -200,6 +203,7 @@ impl Collapser {
             self.source("citationMetadata", candidate.citation_metadata);
             self.source("groundingMetadata", candidate.grounding_metadata);
             self.source("urlContextMetadata", candidate.url_context_metadata);
+            self.source("finishMessage", candidate.finish_message);
             for part in candidate.content.and_then(|c| c.parts).unwrap_or_default() {
                 self.part(part)?;
             }
@@ -212,11 +216,11 @@ impl Collapser {
     }
 
     fn source(&mut self, name: &str, raw: Option<&RawValue>) {
-        if let Some(Ok(Value::Object(source))) = raw.map(parse_member)
-            && !source.is_empty()
+        let source = raw.and_then(|raw| parse_member(raw).ok());
+        if let Some(source) = source.filter(|source| !says_nothing(source))
+            && self.sources.insert(name.to_owned(), source).is_none()
         {
             self.source_bytes += raw.map_or(0, |raw| raw.get().len());
-            self.sources.insert(name.to_owned(), source.into());
         }
     }
 
@@ -399,7 +403,7 @@ mod tests {
     #[test]
     fn parts_of_other_kinds_and_sources_come_back() {
         let reply = whole(
-            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{}]},"groundingMetadata":{"webSearchQueries":["q"]},"finishReason":"STOP"}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{}]},"groundingMetadata":{"webSearchQueries":["q"]},"finishMessage":"m","citationMetadata":{},"finishReason":"STOP"}]}"#,
         )
         .turn();
         let own = |part: Value| Part::verbatim(WIRE, &part);
@@ -408,7 +412,7 @@ mod tests {
             own(json!({"codeExecutionResult": {"output": "1"}})),
             Part::text("one"),
             own(json!({"inlineData": {"data": "aa"}})),
-            own(json!({"groundingMetadata": {"webSearchQueries": ["q"]}})),
+            own(json!({"groundingMetadata": {"webSearchQueries": ["q"]}, "finishMessage": "m"})),
         ];
         assert_eq!(reply.parts, expected);
         let path = "/v1beta/models/g:streamGenerateContent?alt=sse";

@@ -119,7 +119,7 @@ struct Chunks<'a> {
     sources: Sources<'a>,
 }
 
-/// Members of a candidate that tell what its text is taken from.
+/// Members of a candidate that tell what its text is taken from, and more of why it ended.
 #[derive(Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Sources<'a> {
@@ -129,6 +129,8 @@ pub(super) struct Sources<'a> {
     pub(super) grounding_metadata: Option<&'a RawValue>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) url_context_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) finish_message: Option<&'a RawValue>,
 }
 
 impl<'a> Sources<'a> {

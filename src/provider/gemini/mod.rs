@@ -56,7 +56,7 @@ fn has_key(head: &Head<'_>) -> bool {
     head.header("x-goog-api-key").is_some() || head.query_value("key").is_some()
 }
 
-/// Parts that no other wire knows, and members of the candidate that tell its sources, under this name.
+/// Parts that no other wire knows, and members of the candidate that tell its sources and why it ended, under this name.
 const WIRE: &str = "gemini";
 
 /// <https://ai.google.dev/api/generate-content#FinishReason> and Vertex AI's
@@ -83,6 +83,9 @@ static FINISH: FinishWords = FinishWords {
         ("UNEXPECTED_TOOL_CALL", "stop"),
         ("TOO_MANY_TOOL_CALLS", "stop"),
         ("MISSING_THOUGHT_SIGNATURE", "stop"),
+        ("ESCALATION", "stop"),
+        ("PUP_LIMITED_DISABLED", "stop"),
+        ("CONTINUATION", "stop"),
         ("blockReason:BLOCK_REASON_UNSPECIFIED", "content_filter"),
         ("blockReason:BLOCKED_REASON_UNSPECIFIED", "content_filter"),
         ("blockReason:SAFETY", "content_filter"),

@@ -1,6 +1,7 @@
 //! A turn as `/api/chat` and `/api/generate` give it: whole, or a line for each piece.
 //! <https://docs.ollama.com/api/streaming>
 
+use super::super::echo::says_nothing;
 use super::super::{
     AnswerHead, Collapse, Encoding, Fault, FinishWords, Progress, UsageShape, answer_usage, arguments_object,
     finish_in, finish_out, parse_values, pieces, raw,
@@ -10,8 +11,8 @@ use crate::frame::{Frame, Frames, Framing, ndjson};
 use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
 use crate::request::Str;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// A turn with tool calls stops with `stop` too.
 pub(super) static FINISH: FinishWords = FinishWords {
@@ -31,6 +32,9 @@ pub(super) static USAGE: UsageShape = UsageShape {
     input_excludes_cached: false,
     output_excludes_reasoning: false,
 };
+
+/// The `context` of a generated text, which a client may send back, stands under this name.
+const WIRE: &str = "ollama-generate";
 
 const DURATIONS: [&str; 4] = ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration"];
 
@@ -109,6 +113,7 @@ struct Lines<'a> {
     model: &'a str,
     created_at: String,
     role: &'a str,
+    context: Option<&'a RawValue>,
 }
 
 impl<'a> Lines<'a> {
@@ -118,6 +123,7 @@ impl<'a> Lines<'a> {
             model: reply.model.as_deref().unwrap_or(&to.request.model),
             created_at: clock::rfc3339(reply.created.unwrap_or(to.now)),
             role: reply.role.as_deref().unwrap_or("assistant"),
+            context: reply.parts.iter().find_map(context),
         }
     }
 
@@ -131,6 +137,7 @@ impl<'a> Lines<'a> {
             thinking: None,
             done: end.is_some(),
             done_reason: end.map(|(finish, _)| finish),
+            context: end.and(self.context).filter(|_| self.shape == Shape::Generate),
             usage: end.map(|(_, usage)| usage),
         };
         match self.shape {
@@ -141,6 +148,15 @@ impl<'a> Lines<'a> {
         }
         line
     }
+}
+
+fn context(part: &Part) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Own<'a> {
+        #[serde(borrow)]
+        context: &'a RawValue,
+    }
+    serde_json::from_str::<Own<'_>>(part.verbatim_of(WIRE)?.get()).ok().map(|own| own.context)
 }
 
 #[derive(Serialize)]
@@ -156,6 +172,8 @@ struct LineOut<'a> {
     done: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     done_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a RawValue>,
     #[serde(flatten)]
     usage: Option<&'a Usage>,
 }
@@ -215,6 +233,8 @@ struct Line<'a> {
     #[serde(borrow, default)]
     done_reason: Option<Str<'a>>,
     #[serde(default)]
+    context: Option<Value>,
+    #[serde(default)]
     error: Option<Value>,
     #[serde(default)]
     total_duration: Option<Value>,
@@ -266,6 +286,8 @@ pub(super) struct Collapser {
     calls: Vec<ToolCall>,
     reply: Reply,
     progress: Progress,
+    /// What a client may send back to go on from here.
+    context: Option<Part>,
     /// A whole answer of another API that the server gave here: kept as it is.
     foreign: Option<Box<dyn Collapse>>,
     whole: Option<(u16, String)>,
@@ -279,6 +301,7 @@ impl Collapser {
             calls: Vec::new(),
             reply: Reply::default(),
             progress: Progress::More,
+            context: None,
             foreign: None,
             whole: (answer.framing == Framing::Whole).then(|| (answer.status, answer.content_type.to_owned())),
         }
@@ -318,6 +341,7 @@ impl Collapse for Collapser {
         reply.push_reasoning(&self.thinking);
         reply.push_text(&self.text);
         reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
+        reply.parts.extend(self.context.take());
         Answer::Turn(reply)
     }
 }
@@ -333,6 +357,8 @@ impl Collapser {
         }
         if line.done == Some(true) {
             self.progress = Progress::Done;
+            let context = line.context.filter(|context| !says_nothing(context));
+            self.context = context.map(|context| Part::verbatim(WIRE, &json!({ "context": context })));
             reply.finish = line.done_reason.filter(|r| !r.is_empty()).map(|reason| finish_in(&FINISH, &reason));
             reply.usage = counts([
                 ("total_duration", line.total_duration),
@@ -408,6 +434,17 @@ mod tests {
         let call =
             ToolCall { id: id.map(str::to_owned), name: "f".into(), arguments: arguments.into(), signature: None };
         Part::ToolCall(call)
+    }
+
+    #[test]
+    fn what_a_generated_text_goes_on_from_comes_back() {
+        let body = r#"{"model":"m","response":"a","done":true,"done_reason":"stop","context":[1,2]}"#;
+        let reply = golden(&Shape::Generate, Framing::Ndjson, body.as_bytes()).turn();
+        assert_eq!(reply.parts, [Part::text("a"), Part::verbatim(WIRE, &json!({"context": [1, 2]}))]);
+        with_request("/api/generate", r#"{"model":"m","prompt":"hi"}"#, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
     }
 
     const CHAT: &str = r#"{"model":"qwen3:4b","messages":[{"role":"user","content":"hi"}]}"#;

@@ -34,6 +34,7 @@ pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
     json::string(&finish_out(&FINISH, reply.finish_word()), &mut out);
     out.extend_from_slice(b"}],\"usage\":");
     write_answer_usage(&USAGE, reply, to.request, &mut out);
+    answer_members(reply, &mut out);
     out.push(b'}');
     out
 }
@@ -96,13 +97,27 @@ fn message(reply: &Reply, to: &Encoding<'_>, out: &mut Vec<u8>) {
             member("tool_calls", &calls.collect::<Vec<_>>(), out);
         }
     }
-    for (name, value) in own(reply) {
+    for (name, value) in message_members(reply) {
         member(&name, &value, out);
     }
     out.push(b'}');
 }
 
+/// Members of the answer itself, not of its message.
+const OF_ANSWER: [&str; 2] = ["citations", "search_results"];
+
+/// Writes the members of the answer that no other wire knows.
+fn answer_members(reply: &Reply, out: &mut Vec<u8>) {
+    for (name, value) in own(reply).filter(|(name, _)| OF_ANSWER.contains(&&**name)) {
+        member(&name, &value, out);
+    }
+}
+
 /// Members of the message that no other wire knows.
+fn message_members(reply: &Reply) -> impl Iterator<Item = (String, &RawValue)> {
+    own(reply).filter(|(name, _)| !OF_ANSWER.contains(&&**name))
+}
+
 fn own(reply: &Reply) -> impl Iterator<Item = (String, &RawValue)> {
     let objects = reply.parts.iter().filter_map(|part| part.verbatim_of(WIRE));
     objects.flat_map(|raw| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).unwrap_or_default())
@@ -145,7 +160,7 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
             Part::RedactedReasoning(_) | Part::Verbatim(_) => {}
         }
     }
-    for (name, value) in own(reply) {
+    for (name, value) in message_members(reply) {
         stream.own(&name, value);
     }
     for piece in pieces(reply.refusal.as_deref().unwrap_or(""), to.chunk_chars) {
@@ -158,6 +173,7 @@ pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
     // A service that sends usage unasked puts it beside the finish reason: clients that did not ask for the extra
     // chunk fail on one without choices.
     let unasked = (!asked && reply.usage.is_some()).then_some(&*usage);
+    answer_members(reply, &mut stream.closing);
     stream.delta(&Delta::default(), Some(&finish), unasked);
     if asked {
         stream.usage(&usage);
@@ -287,6 +303,8 @@ impl<'a> Delta<'a> {
 struct Stream {
     frames: Frames,
     opening: Vec<u8>,
+    /// What the chunk that finishes has beside the rest.
+    closing: Vec<u8>,
 }
 
 impl Stream {
@@ -297,7 +315,7 @@ impl Stream {
         opening.extend_from_slice(b",\"choices\":[");
         let mut frames = Frames::default();
         frames.bytes.reserve(WHOLE_BYTES); // where there is no text
-        Stream { frames, opening }
+        Stream { frames, opening, closing: Vec::new() }
     }
 
     /// A text's chunks.
@@ -321,7 +339,7 @@ impl Stream {
     }
 
     fn delta(&mut self, delta: &Delta<'_>, finish: Option<&str>, usage: Option<&[u8]>) {
-        let opening = &self.opening;
+        let (opening, closing) = (&self.opening, &self.closing);
         self.frames.push(|out| {
             out.extend_from_slice(opening);
             out.extend_from_slice(b"{\"index\":0,\"delta\":");
@@ -332,6 +350,9 @@ impl Stream {
             if let Some(usage) = usage {
                 out.extend_from_slice(b",\"usage\":");
                 out.extend_from_slice(usage);
+            }
+            if finish.is_some() {
+                out.extend_from_slice(closing);
             }
             out.extend_from_slice(b"}\n\n");
         });

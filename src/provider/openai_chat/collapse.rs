@@ -28,6 +28,11 @@ struct Chunk<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     x_groq: Option<Groq<'a>>,
+    /// Perplexity's and xAI's sources. <https://docs.perplexity.ai/api-reference/chat-completions-post>
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    search_results: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<Value>,
     #[serde(borrow, default)]
@@ -237,6 +242,14 @@ impl Collapser {
                 && !usage.is_empty()
             {
                 reply.usage = Some(usage);
+            }
+        }
+        for (name, raw) in [("citations", chunk.citations), ("search_results", chunk.search_results)] {
+            // They come again with every chunk.
+            if let Some(all) = raw.and_then(|raw| parse_member(raw).ok()).filter(|all| !says_nothing(all))
+                && self.own.insert(name.to_owned(), all).is_none()
+            {
+                self.own_bytes += raw.map_or(0, |raw| raw.get().len());
             }
         }
         for choice in chunk.choices.into_iter().flatten().filter(|c| c.index.unwrap_or(0) == 0) {
@@ -543,6 +556,19 @@ mod tests {
         let reply = whole(message).turn();
         assert_eq!((reply.reasoning(), reply.content()), ("hm".into(), "a".into()));
         assert_eq!(whole(r#"{"content":{"type":"text","text":"b"}}"#).turn().content(), "b");
+    }
+
+    #[test]
+    fn sources_of_the_answer_come_back_beside_its_choices() {
+        let sources = r#"{"citations":["u"],"search_results":[{"url":"u"}],"#;
+        let text = delta(r#"{"content":"a"}"#).replacen('{', sources, 1);
+        let reply = streamed(&[&text, &text, STOP]).turn();
+        let own = serde_json::json!({"citations": ["u"], "search_results": [{"url": "u"}]});
+        assert_eq!(reply.parts, [Part::text("aa"), Part::verbatim(WIRE, &own)]);
+        with_request("/v1/chat/completions", ASK, |codec, request| {
+            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
+            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
+        });
     }
 
     #[test]
