@@ -2,10 +2,12 @@
 //! where there is no shell and no curl.
 
 use crate::error::Error;
-use crate::upstream::BaseUrl;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use crate::upstream::{self, BaseUrl};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Time for the whole check.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,13 +23,21 @@ const MAX_HEADERS: usize = 64;
 /// # Errors
 /// [`Error::Unhealthy`] with why, for anything but a 200 within [`TIMEOUT`].
 pub fn check(url: &BaseUrl) -> Result<(), Error> {
-    match ask(url, Instant::now() + TIMEOUT) {
-        Ok(200) => Ok(()),
-        Ok(status) => Err(unhealthy(url, format!("status {status}"))),
-        Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
-            Err(unhealthy(url, format!("no answer within {} s", TIMEOUT.as_secs())))
-        }
-        Err(e) => Err(unhealthy(url, e.to_string())),
+    check_within(url, TIMEOUT)
+}
+
+fn check_within(url: &BaseUrl, limit: Duration) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "event loop", source })?;
+    let answered = runtime.block_on(async { timeout(limit, ask(url)).await });
+    runtime.shutdown_background(); // a name look-up may never end
+    match answered {
+        Ok(Ok(200)) => Ok(()),
+        Ok(Ok(status)) => Err(unhealthy(url, format!("status {status}"))),
+        Ok(Err(e)) => Err(unhealthy(url, e.to_string())),
+        Err(_) => Err(unhealthy(url, format!("no answer within {limit:?}"))),
     }
 }
 
@@ -36,20 +46,14 @@ fn unhealthy(url: &BaseUrl, problem: String) -> Error {
 }
 
 /// The status of the answer.
-fn ask(url: &BaseUrl, deadline: Instant) -> io::Result<u16> {
-    let mut stream = connect(url, deadline)?;
+async fn ask(url: &BaseUrl) -> io::Result<u16> {
+    let addresses = upstream::addresses(&url.host, url.port).await?;
+    let mut stream = TcpStream::connect(addresses.as_slice()).await?;
     let (host, target) = (url.authority(), url.target("/health", ""));
-    stream.set_write_timeout(Some(left(deadline)?))?;
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes())?;
-    let mut head = Vec::new();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut head = Vec::with_capacity(1024);
     loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        let mut chunk = [0; 1024];
-        let n = match stream.read(&mut chunk) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        head.extend_from_slice(&chunk[..n]);
+        let n = stream.read_buf(&mut head).await?;
         if let Some(status) = status(&head)? {
             return Ok(status);
         }
@@ -70,34 +74,10 @@ fn status(head: &[u8]) -> io::Result<Option<u16>> {
     }
 }
 
-/// Tries each address of the host.
-fn connect(url: &BaseUrl, deadline: Instant) -> io::Result<TcpStream> {
-    let mut failed = io::Error::other("the host has no address");
-    for address in addresses(url)? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
-            Ok(stream) => return Ok(stream),
-            Err(e) => failed = e,
-        }
-    }
-    Err(failed)
-}
-
-/// An image without `/etc/hosts` cannot look up `localhost`, so that name is known here.
-fn addresses(url: &BaseUrl) -> io::Result<Vec<SocketAddr>> {
-    if url.host.eq_ignore_ascii_case("localhost") {
-        return Ok(vec![([127, 0, 0, 1], url.port).into(), (std::net::Ipv6Addr::LOCALHOST, url.port).into()]);
-    }
-    Ok((url.host.as_str(), url.port).to_socket_addrs()?.collect())
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     /// Answers one request with these bytes and returns what was asked.
@@ -145,7 +125,7 @@ mod tests {
     fn no_time_left_is_a_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        let error = ask(&url, Instant::now() + Duration::from_millis(50)).unwrap_err();
-        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error:?}");
+        let error = check_within(&url, Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(error.ends_with("no answer within 50ms"), "{error}");
     }
 }

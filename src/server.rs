@@ -10,7 +10,7 @@ use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
 use crate::pulse::{BEAT, Listener, Pulse};
-use crate::upstream::{Environment, Keys};
+use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
 use hyper::Version;
 use hyper::server::conn::http1;
@@ -105,10 +105,11 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
 /// # Errors
 /// [`Error::Bind`].
 pub async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
-    // A static binary finds no `localhost` where there is no /etc/hosts.
+    // Of the two addresses of `localhost` only this one is meant: a taken port must not lead to the other.
     let host = if config.host == "localhost" { "127.0.0.1" } else { &config.host };
     let failed = |source| Error::Bind { address: format!("{}:{}", config.host, config.port), source };
-    let listener = TcpListener::bind((host, config.port)).await.map_err(failed)?;
+    let addresses = upstream::addresses(host, config.port).await.map_err(failed)?;
+    let listener = TcpListener::bind(addresses.as_slice()).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

@@ -84,6 +84,13 @@ answers() { # QUESTION ANSWER
     [ "$got" = "$2" ] || { echo "expected '$2', got '$got'"; return 1; }
 }
 
+refuses() { # QUESTION REASON
+    curl -sS -m 10 "$url/v1/chat/completions" -H 'content-type: application/json' -H 'authorization: Bearer sk-test' \
+        -d "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"$1\"}]}" >"$work/refusal.json"
+    cat "$work/refusal.json"
+    grep -q "$2" "$work/refusal.json"
+}
+
 is_static() {
     file "$binary"
     ldd "$binary" || true
@@ -138,6 +145,27 @@ check 'records with an upstream that DNS knows' \
 check 'relays its answer, too' answers 'by dns' 'upstream says: by dns'
 check 'that recording is on disk' recorded 2
 check 'stops with 0 again' stop
+
+# What a container engine adds: its own names, its name servers. The first of them is not there.
+mount -o remount,rw,bind "$work/root"
+mkdir "$work/root/etc"
+echo '127.0.0.1 Own-Name.example own-name # not in DNS' >"$work/root/etc/hosts"
+printf 'search nowhere.test test\nnameserver 127.0.0.9\nnameserver 127.0.0.1\noptions ndots:5\n' >"$work/root/etc/resolv.conf"
+mount -o remount,ro,bind "$work/root"
+check 'records with an upstream that /etc/hosts knows' \
+    start --fixtures /fixtures --record --provider-openai http://own-name:8080
+check 'relays what it answers' answers 'by hosts' 'upstream says: by hosts'
+check 'health finds it by that name' $in_image health http://own-name.example:4010
+check 'stops with 0 after that' stop
+check 'records with an upstream that is in a search domain, at the second name server' \
+    start --host own-name --fixtures /fixtures --record --provider-openai http://upstream:8080
+check 'relays what that answers' answers 'by search' 'upstream says: by search'
+check 'four recordings are on disk' recorded 4
+check 'stops with 0 after the search' stop
+check 'starts with an upstream that nobody knows' \
+    start --fixtures /fixtures --record --provider-openai http://nobody:8080
+check 'says where it looked' refuses 'by nobody' 'tried nobody.nowhere.test, nobody.test, nobody'
+check 'stops with 0 nevertheless' stop
 kill "$upstream"
 
 check 'starts with --strict' start --fixtures /fixtures --strict

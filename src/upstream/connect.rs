@@ -1,15 +1,11 @@
-//! TCP connections: names to addresses, every address tried.
+//! TCP connections: every address of a host is tried.
 
+use super::resolve::addresses;
 use super::{UpstreamError, millis};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-/// Addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 8;
 
 /// A byte stream, plain or TLS.
 pub(super) type Stream = Box<dyn Io>;
@@ -46,19 +42,6 @@ pub(super) async fn tcp(host: &str, port: u16, peer: &str, within: Duration) -> 
     } else {
         UpstreamError::Connect { peer, reason: failures.join("; ") }
     })
-}
-
-/// The addresses of a host. `localhost` is known here: in an image without `/etc/hosts` no resolver knows it.
-async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let lower = host.trim_end_matches('.').to_ascii_lowercase();
-    if lower == "localhost" || lower.ends_with(".localhost") {
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        return Ok(loopback.map(|ip| SocketAddr::new(ip, port)).to_vec());
-    }
-    Ok(lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect())
 }
 
 /// `HOST:PORT`, with brackets around an IPv6 address.

@@ -13,6 +13,7 @@ mod keys;
 mod link;
 mod pool;
 mod proxy;
+mod resolve;
 mod sign;
 mod tls;
 
@@ -21,6 +22,7 @@ pub use body::AnswerBody;
 pub use error::{SetupError, UpstreamError};
 pub use headers::{forward_headers, relay_headers};
 pub use keys::Keys;
+pub(crate) use resolve::addresses;
 pub use sign::{AwsKeys, Signing, sign};
 
 use bytes::Bytes;
