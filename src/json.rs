@@ -150,14 +150,24 @@ pub fn number(number: i64, out: &mut Vec<u8>) {
 const MAX_DIGITS: usize = 20;
 
 /// Bytes that are looked at together.
-const BLOCK: usize = 16;
+const BLOCK: usize = size_of::<u64>();
 
 fn next_escape(text: &[u8]) -> Option<usize> {
-    // Without a way out in the middle, a block is a few vector instructions.
-    let clean = |block: &[u8]| !block.iter().fold(false, |found, byte| found | needs_escape(*byte));
-    let blocks = text.chunks_exact(BLOCK).take_while(|block| clean(block)).count();
-    let from = blocks * BLOCK;
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    let from = blocks.iter().take_while(|block| is_clean(u64::from_ne_bytes(**block))).count() * BLOCK;
     text[from..].iter().position(|byte| ESCAPED[usize::from(*byte)]).map(|at| from + at)
+}
+
+/// Whether none of eight bytes is to be escaped: a byte's high bit is set in a term where it is below 0x20, or becomes
+/// zero by the comparison. <https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>
+const fn is_clean(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    const fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * limit as u64) & !word
+    }
+    let (quotes, slashes) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
+    (below(word, 0x20) | below(quotes, 1) | below(slashes, 1)) & HIGHS == 0
 }
 
 const fn needs_escape(byte: u8) -> bool {
