@@ -115,6 +115,16 @@ impl Entry {
             && path.starts_with(self.starts)
             && path.ends_with(self.ends)
     }
+
+    /// The values of the pattern's names; `path` [may fit](Self::may_fit).
+    fn fit<'a>(&self, path: &'a str) -> Option<Vec<(&'static str, Cow<'a, str>)>> {
+        let pattern = self.route.path;
+        if pattern.contains('{') {
+            return fit(pattern, path);
+        }
+        // Nothing but a `**` at the most, which stands for whatever is between.
+        (pattern.len() > self.ends.len() || pattern == path).then(Vec::new)
+    }
 }
 
 /// Finds the endpoint of a request: the first route that fits, else a raw endpoint of the provider that claims it most.
@@ -123,7 +133,7 @@ pub fn route<'a>(head: &Head<'a>) -> Matched<'a> {
     for entry in ENTRIES.iter().filter(|entry| entry.may_fit(path)) {
         let (route, provider) = (entry.route, entry.provider);
         if route.method == head.method
-            && let Some(params) = fit(route.path, head.path)
+            && let Some(params) = entry.fit(path)
             && (route.when)(head)
         {
             return Matched { provider, codec: route.codec, params, known: true };
