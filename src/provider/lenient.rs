@@ -1,9 +1,9 @@
 //! JSON that is not quite what its wire says, read for what it holds.
 //!
 //! Services that speak another's wire get kinds of values wrong and write members twice; clients in loosely typed
-//! languages never notice. What the strict parser refuses is read again here, which is slower: of a member that is there
-//! twice the last one counts, a string is made of any value, a number of its digits, a list of the one value that stands
-//! for it. Only what would lose content is refused.
+//! languages never notice. Of a member that is there twice the last one counts, a string is made of any value, a number
+//! of its digits, a list of the one value that stands for it. Only what would lose content is refused. All answers are
+//! read so: a strict parser beside this one would be faster, and double the code of every type that is read.
 
 use crate::json;
 use crate::request::Str;
@@ -15,17 +15,18 @@ use serde_json::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::str::FromStr;
 
-/// Reads JSON as a type, strictly where that goes.
+/// Reads JSON as a type.
 ///
 /// # Errors
 /// It is not JSON, or has a value where another one would be lost.
 pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    json::parse(bytes).or_else(|e| {
-        let again = || T::deserialize(Lenient(json::parse::<&RawValue>(bytes).ok()?.get())).ok();
-        if e.is_data() { again().ok_or(e) } else { Err(e) }
-    })
+    T::deserialize(Lenient(json::parse::<&RawValue>(bytes)?.get()))
 }
+
+/// Members that are compared with each other; more are hashed.
+const MAX_COMPARED: usize = 24;
 
 /// One JSON value's text.
 #[derive(Clone, Copy)]
@@ -34,11 +35,18 @@ struct Lenient<'de>(&'de str);
 impl<'de> Lenient<'de> {
     /// Its own text, where it is a string; else the JSON.
     fn text(self) -> Cow<'de, str> {
-        match serde_json::from_str(self.0) {
-            Ok(Str(text)) => text,
-            Err(_) if self.0 == "null" => Cow::Borrowed(""),
-            Err(_) => Cow::Borrowed(self.0),
+        let string = || serde_json::from_str(self.0).ok();
+        match self.0 {
+            json if json.starts_with('"') => string().map_or(Cow::Borrowed(json), |Str(text)| text),
+            "null" => Cow::Borrowed(""),
+            json => Cow::Borrowed(json),
         }
+    }
+
+    /// A whole number, without its fraction where it has one.
+    fn whole<T: FromStr>(self, from: impl Fn(f64) -> T) -> Result<T> {
+        let text = self.text();
+        text.trim().parse().or_else(|_| self.number().map(from))
     }
 
     fn number(self) -> Result<f64> {
@@ -87,15 +95,15 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_i64(self.number()? as i64)
+        visitor.visit_i64(self.whole(|n| n as i64)?)
     }
 
     fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_u32(self.number()? as u32)
+        visitor.visit_u32(self.whole(|n| n as u32)?)
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_u64(self.number()? as u64)
+        visitor.visit_u64(self.whole(|n| n as u64)?)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -152,6 +160,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// Whether a member may be there twice: of many it is not asked, as they would all be compared with each other.
+fn has_twice(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
+    let before = |at: usize, key: &str| members[..at].iter().any(|(other, _)| other == key);
+    members.len() > MAX_COMPARED || members.iter().enumerate().any(|(at, (key, _))| before(at, key))
+}
+
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
@@ -166,9 +180,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some((Str(key), value)) = map.next_entry()? {
             all.push((key, value));
         }
-        let mut seen = HashSet::new();
-        let mut last: Vec<bool> = all.iter().rev().map(|(key, _)| seen.insert(key.clone())).collect();
-        all.retain(|_| last.pop().unwrap_or(false));
+        if has_twice(&all) {
+            let mut seen = HashSet::new();
+            let mut last: Vec<bool> = all.iter().rev().map(|(key, _)| seen.insert(key.clone())).collect();
+            all.retain(|_| last.pop().unwrap_or(false));
+        }
         Ok(Members(all))
     }
 }
@@ -209,6 +225,7 @@ mod tests {
         let of = read(r#"{"number":"-1","count":-1.5,"flag":"True","usage":"","list":{"text":"\u00e9"}}"#);
         assert_eq!((of.number, of.count, of.flag, of.usage), (Some(-1), Some(0), Some(true), Some(Map::new())));
         assert_eq!(of.list, Some(vec![Of { text: Some(Str("é".into())), ..Of::default() }]));
+        assert_eq!(read(r#"{"count":18446744073709551615}"#).count, Some(u64::MAX));
         assert_eq!(read(r#"{"list":"","count":7.0}"#), Of { list: Some(vec![]), count: Some(7), ..Of::default() });
     }
 

@@ -346,7 +346,7 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
     })
 }
 
-/// Parses a frame's data, for a collapser: leniently where it is not quite what the wire says.
+/// Parses a frame's data, for a collapser, leniently.
 ///
 /// # Errors
 /// [`Fault::Unreadable`] with what was found.
