@@ -13,6 +13,10 @@ use std::time::Duration;
 /// Longest part of a request's body that is kept, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// Most bytes of bodies that are kept together; the oldest entries beyond it go on without theirs. A journal that keeps
+/// all entries keeps all bodies.
+pub const MAX_BODIES_BYTES: usize = 8 * 1024 * 1024;
+
 /// Longest word that is left out where a body was cut, in bytes.
 const MAX_CUT_BYTES: usize = 512;
 
@@ -114,6 +118,13 @@ pub struct KeptBody {
     whole_bytes: usize,
 }
 
+impl KeptBody {
+    /// Lets go what was kept; how many bytes that were.
+    fn forget(&mut self) -> usize {
+        std::mem::take(&mut self.start).len()
+    }
+}
+
 impl From<&[u8]> for KeptBody {
     fn from(body: &[u8]) -> Self {
         KeptBody { start: body[..body.len().min(MAX_BODY_BYTES)].into(), whole_bytes: body.len() }
@@ -128,10 +139,15 @@ impl KeptBody {
         }
         if self.whole_bytes > self.start.len() {
             let start = String::from_utf8_lossy(self.without_last_word());
+            let note = format!(
+                "the journal keeps the first {} KiB of a body, and {} MiB of the newest bodies",
+                MAX_BODY_BYTES / 1024,
+                MAX_BODIES_BYTES / 1024 / 1024
+            );
             return json!({
                 "__aimock_truncated": true,
                 "originalByteSize": self.whole_bytes,
-                "note": format!("the journal keeps the first {} KiB of a body", MAX_BODY_BYTES / 1024),
+                "note": note,
                 "start": redactor.redact(&start),
             });
         }
@@ -218,12 +234,16 @@ pub struct Journal {
     entries: VecDeque<Entry>,
     max: usize,
     next_id: u64,
+    /// Bytes of all bodies that are kept.
+    bodies: usize,
+    /// So many of the oldest entries have no body any more.
+    bodiless: usize,
 }
 
 impl Journal {
     /// A journal of at most `max` entries.
     pub fn new(max: usize) -> Self {
-        Journal { entries: VecDeque::new(), max, next_id: 1 }
+        Journal { entries: VecDeque::new(), max, next_id: 1, bodies: 0, bodiless: 0 }
     }
 
     /// Adds an entry, the oldest one going where there are too many. Returns its id.
@@ -231,12 +251,24 @@ impl Journal {
         entry.id = self.next_id;
         self.next_id += 1;
         if self.max > 0 {
-            if self.entries.len() >= self.max {
-                self.entries.pop_front();
+            if self.entries.len() >= self.max
+                && let Some(mut oldest) = self.entries.pop_front()
+            {
+                self.bodies -= oldest.body.forget();
+                self.bodiless = self.bodiless.saturating_sub(1);
             }
+            self.bodies += entry.body.start.len();
             self.entries.push_back(entry);
+            self.forget_bodies();
         }
         self.next_id - 1
+    }
+
+    fn forget_bodies(&mut self) {
+        while self.bodies > MAX_BODIES_BYTES && self.max < usize::MAX && self.bodiless < self.entries.len() {
+            self.bodies -= self.entries[self.bodiless].body.forget();
+            self.bodiless += 1;
+        }
     }
 
     /// The entries, oldest first.
@@ -246,7 +278,7 @@ impl Journal {
 
     /// Forgets all entries.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        *self = Journal { next_id: self.next_id, ..Journal::new(self.max) };
     }
 }
 
@@ -322,6 +354,28 @@ mod tests {
         let json = entry("/", &[("x-a", "1"), ("x-a", "2")], b"").to_json(&Redactor::default());
         assert_eq!(json["headers"]["x-a"], "1, 2");
         assert_eq!(json["response"]["durationMs"], 1.5);
+    }
+
+    #[test]
+    fn the_oldest_bodies_go_first() {
+        let mut journal = Journal::new(1000);
+        let fit = MAX_BODIES_BYTES / MAX_BODY_BYTES;
+        for _ in 0..fit + 2 {
+            journal.push(entry("/", &[], &vec![b'x'; MAX_BODY_BYTES]));
+        }
+        let kept = |journal: &Journal| journal.entries().map(|e| e.body.start.len()).collect::<Vec<_>>();
+        assert_eq!(kept(&journal), [&[0, 0][..], &vec![MAX_BODY_BYTES; fit]].concat());
+        let json = journal.entries[0].to_json(&Redactor::default());
+        assert_eq!((&json["body"]["start"], &json["body"]["originalByteSize"]), (&"".into(), &MAX_BODY_BYTES.into()));
+        for _ in 0..1000 {
+            journal.push(entry("/", &[], b"{}"));
+        }
+        assert_eq!((kept(&journal), journal.bodies), (vec![2; 1000], 2000));
+        let mut all = Journal::new(usize::MAX);
+        for _ in 0..fit + 2 {
+            all.push(entry("/", &[], &vec![b'x'; MAX_BODY_BYTES]));
+        }
+        assert!(kept(&all).iter().all(|bytes| *bytes == MAX_BODY_BYTES));
     }
 
     #[test]
