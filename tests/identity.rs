@@ -453,7 +453,7 @@ impl Table {
     fn find(&self, asks: &Asks) -> Result<(String, How), String> {
         asked(asks, &self.redactor, &self.ignore, |asked| match self.table.find(asked, &STRICT) {
             Ok(hit) => Ok((self.table.rows()[hit.row].origin().name.to_string(), hit.how)),
-            Err(miss) => Err(miss.explain(asked.request.kind)),
+            Err(miss) => Err(self.table.explain(&miss, asked)),
         })
     }
 }

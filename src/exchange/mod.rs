@@ -278,7 +278,8 @@ impl<'a> Exchange<'a> {
                     return Ok(self.miss(call, request, strict, why));
                 }
                 (_, Err(miss)) => {
-                    let why = app.redactor.redact(&miss.explain(request.kind)).into_owned();
+                    let why = app.table.borrow().explain(miss, &asked);
+                    let why = app.redactor.redact(&why).into_owned();
                     return Ok(self.miss(call, request, strict, why));
                 }
             }
