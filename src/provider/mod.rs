@@ -411,14 +411,14 @@ pub fn arguments_object(arguments: &str) -> Box<RawValue> {
 
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
 pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
-    let mut rest = text;
+    let (mut rest, chars, ascii) = (text, chars.max(1), text.is_ascii());
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let end = match rest.as_bytes().get(..chars.max(1)) {
-            Some(piece) if piece.is_ascii() && rest.is_char_boundary(piece.len()) => piece.len(),
-            _ => rest.char_indices().nth(chars.max(1)).map_or(rest.len(), |(at, _)| at),
+        let end = match ascii {
+            true => chars.min(rest.len()),
+            false => rest.char_indices().nth(chars).map_or(rest.len(), |(at, _)| at),
         };
         let (piece, after) = rest.split_at(end);
         rest = after;

@@ -320,22 +320,30 @@ impl Stream {
 
     /// A text's chunks.
     fn text(&mut self, text: &str, chunk_chars: usize) {
-        let opening = [&*self.opening, TEXT_OPENS].concat();
-        let chunks = text.len() / chunk_chars + 1;
-        self.frames.ends.reserve(chunks + CLOSING_CHUNKS);
-        self.frames.bytes.reserve(text.len() + chunks * (opening.len() + TEXT_CLOSES.len()) + WHOLE_BYTES);
-        let plain = json::is_plain(text);
-        for piece in pieces(text, chunk_chars) {
-            self.frames.push(|out| {
-                out.extend_from_slice(&opening);
-                if plain {
-                    out.extend_from_slice(piece.as_bytes());
-                } else {
-                    json::escaped(piece, out);
-                }
-                out.extend_from_slice(TEXT_CLOSES);
-            });
+        if text.is_empty() {
+            return;
         }
+        // What ends a chunk and what begins the next one are written as one.
+        let between = [TEXT_CLOSES, &*self.opening, TEXT_OPENS].concat();
+        let (closes, opens) = between.split_at(TEXT_CLOSES.len());
+        let Frames { bytes, ends } = &mut self.frames;
+        let chunks = text.len() / chunk_chars + 1;
+        ends.reserve(chunks + CLOSING_CHUNKS);
+        bytes.reserve(text.len() + chunks * between.len() + WHOLE_BYTES);
+        let plain = json::is_plain(text);
+        for (n, piece) in pieces(text, chunk_chars).enumerate() {
+            if n > 0 {
+                ends.push(bytes.len() + closes.len());
+            }
+            bytes.extend_from_slice(if n > 0 { &between } else { opens });
+            if plain {
+                bytes.extend_from_slice(piece.as_bytes());
+            } else {
+                json::escaped(piece, bytes);
+            }
+        }
+        bytes.extend_from_slice(closes);
+        ends.push(bytes.len());
     }
 
     fn delta(&mut self, delta: &Delta<'_>, finish: Option<&str>, usage: Option<&[u8]>) {
