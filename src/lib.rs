@@ -20,7 +20,7 @@
 //!   Hosts' names are looked up by the system; a static binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf`
 //!   say.
 //! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
-//!   [`check`], [`convert`] make it a program; [`mock`] makes it a library.
+//!   [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
 //!
 //! What is absent, on purpose:
 //!
@@ -38,6 +38,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod control;
+#[cfg(feature = "convert")]
 pub mod convert;
 pub mod error;
 pub mod exchange;

@@ -22,7 +22,13 @@ fn run() -> Result<u8, Error> {
     match cli::parse(std::env::args_os().skip(1), std::env::var_os("AIMOCK_HOST").as_deref())? {
         Command::Serve(args) => serve(*args),
         Command::Check(args) => aimock::check::run(&args),
+        #[cfg(feature = "convert")]
         Command::Convert(args) => aimock::convert::run(&args),
+        #[cfg(not(feature = "convert"))]
+        Command::Convert(_) => {
+            let why = "this build has no `convert`, as the image has none: `cargo install aimock` gives one that has";
+            Err(Error::Usage(why.into()))
+        }
         Command::Health { url } => aimock::health::check(&url).map(|()| 0),
         Command::Help => Ok(print(&cli::help())),
         Command::Version => Ok(print(concat!("aimock ", env!("CARGO_PKG_VERSION"), "\n"))),

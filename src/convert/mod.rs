@@ -7,7 +7,6 @@ mod har;
 mod http;
 mod inflate;
 mod vcr;
-#[cfg(feature = "yaml")]
 mod yaml;
 
 use crate::cli::{ConvertArgs, Source};

@@ -58,7 +58,6 @@ fn hello() -> Reply {
     }
 }
 
-#[cfg(feature = "yaml")]
 #[test]
 fn a_cassette_of_streams() {
     let interaction = |answer: &str| {

@@ -2,6 +2,7 @@
 //! (`url`, `code`), pydantic-ai (`parsed_body`). <https://vcrpy.readthedocs.io/en/latest/usage.html>
 
 use super::http::{Interaction, add_header};
+use super::yaml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
@@ -21,21 +22,11 @@ pub(super) fn interactions(bytes: &[u8]) -> Result<Vec<Interaction>, String> {
     let cassette = if text.trim_start().starts_with('{') {
         serde_json::from_str(text).map_err(|e| format!("expected a cassette in JSON: {e}"))?
     } else {
-        yaml(text)?
+        yaml::read(text).map_err(|e| format!("expected a cassette in YAML: {e}"))?
     };
     let list = cassette.get("interactions").or_else(|| cassette.get("http_interactions")).and_then(Value::as_array);
     let list = list.ok_or("expected a cassette with a list `interactions`")?;
     list.iter().enumerate().map(|(n, i)| interaction(i).map_err(|why| format!("interaction {n}: {why}"))).collect()
-}
-
-#[cfg(feature = "yaml")]
-fn yaml(text: &str) -> Result<Value, String> {
-    super::yaml::read(text).map_err(|e| format!("expected a cassette in YAML: {e}"))
-}
-
-#[cfg(not(feature = "yaml"))]
-fn yaml(_: &str) -> Result<Value, String> {
-    Err("this aimock was built without YAML: convert cassettes in JSON, or build it with the feature `yaml`".into())
 }
 
 fn interaction(value: &Value) -> Result<Interaction, String> {
