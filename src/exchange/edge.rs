@@ -2,6 +2,8 @@
 
 use crate::app::App;
 use crate::body::{Body, Broken};
+use crate::fixture::Origin;
+use crate::json;
 use crate::provider::{Matched, PROVIDERS};
 use crate::replay;
 use crate::reply::ErrorAnswer;
@@ -10,6 +12,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
+
+/// Longest `#N` after a fixture's file, in bytes.
+const MAX_INDEX_BYTES: usize = 21;
 
 /// The whole body; `None` where it is longer than allowed.
 pub(super) async fn read(incoming: Incoming, max_bytes: usize) -> Result<Option<Bytes>, Broken> {
@@ -55,4 +60,13 @@ pub(super) fn too_large(app: &App, matched: Option<&Matched<'_>>) -> Response<Bo
     // What is left of the body is not read.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// `file.json#3`, without the machinery of formatting; `None` where a name has what no header may have.
+pub(super) fn fixture_header(origin: &Origin) -> Option<HeaderValue> {
+    let mut text = Vec::with_capacity(origin.name.len() + MAX_INDEX_BYTES);
+    text.extend_from_slice(origin.name.as_bytes());
+    text.push(b'#');
+    json::number(i64::try_from(origin.index).ok()?, &mut text);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }

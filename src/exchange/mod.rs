@@ -17,7 +17,6 @@ use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
 use crate::journal::{Answered, Entry, Source};
-use crate::json;
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
 use crate::relay::InFlight;
@@ -27,7 +26,7 @@ use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
 use crate::upstream::BaseUrl;
 use bytes::Bytes;
-use edge::{preflight, read, too_large, with_cors};
+use edge::{fixture_header, preflight, read, too_large, with_cors};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -44,9 +43,6 @@ const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
 
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
-
-/// Longest `#N` after a fixture's file, in bytes.
-const MAX_INDEX_BYTES: usize = 21;
 
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
@@ -253,7 +249,7 @@ impl<'a> Exchange<'a> {
             let how = found.as_ref().ok().map(|hit| hit.how);
             let mode = Mode { ask_anew: (mode.ask_anew && !fresh) || refuse_stale, ..mode };
             match (decide(mode, how), &found) {
-                (Decision::Replay, Ok(hit)) if !refuse_stale => return self.replay(call, request, &asked, hit),
+                (Decision::Replay, Ok(hit)) if !refuse_stale => return Ok(self.replay(request, &asked, hit)),
                 (Decision::Relay, _) => {
                     let Some(base) = self.base() else { return Ok(self.miss(call, request, strict, String::new())) };
                     if !app.recording.borrow().record {
@@ -347,13 +343,7 @@ impl<'a> Exchange<'a> {
 
     // ------------------------------------------------------------------------------------------------------ replay
 
-    fn replay(
-        self,
-        call: &Call<'_>,
-        request: &Request<'_>,
-        asked: &Asked<'_>,
-        hit: &Hit,
-    ) -> Result<Response<Body>, Broken> {
+    fn replay(self, request: &Request<'_>, asked: &Asked<'_>, hit: &Hit) -> Response<Body> {
         let app = self.app;
         let table = app.table.borrow();
         table.count_hit(hit, asked);
@@ -370,8 +360,7 @@ impl<'a> Exchange<'a> {
             }
             _ => replay::respond(&fixture, &endpoint, &self.manner()),
         };
-        let _ = call;
-        Ok(self.finish(response, outcome))
+        self.finish(response, outcome)
     }
 
     /// Says what is not quite right with a hit: drift and staleness once a fixture, an exhausted sequence each time.
@@ -463,7 +452,7 @@ impl<'a> Exchange<'a> {
         let headers = response.headers_mut();
         headers.insert(SOURCE, HeaderValue::from_static(outcome.source.word()));
         if let Some((origin, how)) = &outcome.fixture {
-            if let Some(value) = header_of(origin) {
+            if let Some(value) = fixture_header(origin) {
                 headers.insert(FIXTURE, value);
             }
             headers.insert(MATCH, HeaderValue::from_static(how.word()));
@@ -496,15 +485,6 @@ impl<'a> Exchange<'a> {
         };
         self.app.observe(entry);
     }
-}
-
-/// `file.json#3`, without the machinery of formatting; `None` where a name has what no header may have.
-fn header_of(origin: &Origin) -> Option<HeaderValue> {
-    let mut text = Vec::with_capacity(origin.name.len() + MAX_INDEX_BYTES);
-    text.extend_from_slice(origin.name.as_bytes());
-    text.push(b'#');
-    json::number(i64::try_from(origin.index).ok()?, &mut text);
-    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
 fn models_of<'m>(models: impl Iterator<Item = &'m str>) -> Vec<&'m str> {
