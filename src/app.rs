@@ -289,11 +289,8 @@ impl App {
     pub fn register(&self, saved: Saved) {
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
-        if saved.without_wire {
-            self.log.warn(format_args!(
-                "{}: the answer holds a secret, so it is kept in its readable form alone, not as it was on the wire",
-                saved.path.display()
-            ));
+        if let Some(loss) = saved.loss.told() {
+            self.log.warn(format_args!("{}: {loss}", saved.path.display()));
         }
         self.counts.borrow_mut().recorded += 1;
         self.metrics.borrow_mut().recorded += 1;

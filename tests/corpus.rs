@@ -39,6 +39,19 @@ fn every_answer_is_relayed_recorded_and_replayed() {
     report(captures, &in_shards(captures, |mine| async move { readable(captures, &mine, url).await }));
 }
 
+/// What a client holds after a replay is what it held when it was recorded, member by member.
+#[test]
+fn every_answer_is_kept_whole() {
+    let Some(captures) = captures::read() else { return };
+    let faults: Faults = captures
+        .iter()
+        .enumerate()
+        .filter(|(_, capture)| capture.row.succeeded())
+        .filter_map(|(index, capture)| judge::lost(capture).map(|what| (index, what)))
+        .collect();
+    report(&captures, &faults);
+}
+
 #[test]
 fn every_answer_is_replayed_as_it_was_on_the_wire() {
     let Some(captures) = captures::read() else { return };

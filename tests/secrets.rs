@@ -132,7 +132,7 @@ fn given(target: &str, body: &[u8], answer: &Answer) -> Given {
 
 fn answer_with(secret: &str) -> Answer {
     let arguments = json!({"say": format!("it is\n{secret}")}).to_string();
-    let call = ToolCall { id: Some("call_9".into()), name: "f".into(), arguments, signature: None };
+    let call = ToolCall { id: Some("call_9".into()), name: "f".into(), arguments, signature: None, custom: false };
     let parts = vec![Part::text(format!("You said {secret}, didn't you?")), Part::ToolCall(call)];
     Reply { parts, ..Reply::default() }.into()
 }

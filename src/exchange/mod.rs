@@ -338,7 +338,7 @@ impl<'a> Exchange<'a> {
             next_index,
             instead: anew.as_ref().map(|(origin, fixture)| (origin, &**fixture)),
         };
-        Plan::new(asked, self.matched.provider, self.wire_endpoint(asked.request.framing), &choices)
+        Plan::new(asked, self.matched.provider, self.codec, self.wire_endpoint(asked.request.framing), &choices)
     }
 
     // ------------------------------------------------------------------------------------------------------ replay

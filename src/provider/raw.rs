@@ -77,15 +77,18 @@ impl Collapse for Keep {
         self.body.len()
     }
 
-    fn finish(&mut self) -> Answer {
-        let bytes = std::mem::take(&mut self.body);
-        let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
-        Answer::Raw(RawAnswer {
-            status: self.status,
-            content_type: std::mem::take(&mut self.content_type),
-            retry_after: None,
-            body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
-        })
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            let bytes = std::mem::take(&mut self.body);
+            let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
+            Answer::Raw(RawAnswer {
+                status: self.status,
+                content_type: std::mem::take(&mut self.content_type),
+                retry_after: None,
+                body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
+            })
+        };
+        answer.into()
     }
 }
 

@@ -170,7 +170,7 @@ impl Codec for Messages {
         CALL_IDS
     }
 
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         one_form(body);
     }
 
