@@ -170,17 +170,26 @@ fn closing(native: &Node<'_>, candidate: &Node<'_>) -> Vec<u8> {
     out
 }
 
-/// The last chunk: the answer with what is left of its first candidate's parts.
+/// The last chunk: the answer with what is left of its first candidate's parts. A stream ends with a finish reason, also
+/// where the answer, which came whole, had none.
 fn end<'n>(native: &'n Node<'n>, lead: usize, last: Option<Piece<'n>>) -> Node<'n> {
     let with = |node: &'n Node<'n>, name: &str, then: &dyn Fn(&'n Node<'n>) -> Node<'n>| {
         let members = node.members().iter();
         Node::Object(members.map(|(n, v)| (n.clone(), if n == name { then(v) } else { v.clone() })).collect())
     };
-    let Some(last) = last else { return native.clone() };
-    let parts = |_: &'n Node<'n>| Node::List(vec![last.node().into_owned()]);
+    let parts = |parts: &'n Node<'n>| match &last {
+        Some(last) => Node::List(vec![last.node().into_owned()]),
+        None => parts.clone(),
+    };
+    let first = |candidate: &'n Node<'n>| {
+        let mut candidate = with(candidate, "content", &|content| with(content, "parts", &parts));
+        if candidate.get("finishReason").is_none() {
+            candidate.set("finishReason", FINISH.otherwise);
+        }
+        candidate
+    };
     with(native, "candidates", &|candidates| {
         let candidates = candidates.items().iter().enumerate();
-        let candidate = |candidate: &'n Node<'n>| with(candidate, "content", &|content| with(content, "parts", &parts));
-        Node::List(candidates.map(|(i, c)| if i == lead { candidate(c) } else { c.clone() }).collect())
+        Node::List(candidates.map(|(i, c)| if i == lead { first(c) } else { c.clone() }).collect())
     })
 }

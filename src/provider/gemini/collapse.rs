@@ -368,7 +368,9 @@ mod tests {
     #[test]
     fn what_a_later_chunk_says_otherwise_is_told() {
         let chunk = |uri: &str| {
-            format!(r#"{{"candidates":[{{"citationMetadata":{{"citationSources":[{{"uri":"{uri}"}}]}},"finishReason":"STOP"}}]}}"#)
+            format!(
+                r#"{{"candidates":[{{"citationMetadata":{{"citationSources":[{{"uri":"{uri}"}}]}},"finishReason":"STOP"}}]}}"#
+            )
         };
         let told = |chunks: &[String]| {
             let mut collapser = Collapser::new(&AnswerHead { framing: Framing::Sse, status: 200, content_type: "" });
@@ -384,8 +386,7 @@ mod tests {
 
     #[test]
     fn a_refused_prompt_is_a_whole_answer() {
-        let refused =
-            r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT","blockReasonMessage":"m"},"usageMetadata":{"promptTokenCount":2}}"#;
+        let refused = r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT","blockReasonMessage":"m"},"usageMetadata":{"promptTokenCount":2}}"#;
         for outcome in [stream(&[refused]), whole(refused)] {
             let reply = outcome.turn();
             assert_eq!((reply.parts.len(), reply.finish.as_deref()), (0, Some("blockReason:PROHIBITED_CONTENT")));

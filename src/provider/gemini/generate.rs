@@ -25,11 +25,7 @@ static PLACES: Places = Places {
     json: &[],
     plain: &["/contents/*", "/contents/*/parts/*", "/contents/*/parts/*/functionCall"],
     unseen: &[],
-    results: Some(Results {
-        list: "/contents/*/parts",
-        call: "/functionResponse/id",
-        beside: "functionResponse",
-    }),
+    results: Some(Results { list: "/contents/*/parts", call: "/functionResponse/id", beside: "functionResponse" }),
 };
 
 /// The wire of both verbs.
@@ -170,20 +166,22 @@ fn join_texts(parts: &mut Vec<Node<'_>>) {
     for part in parts.drain(..) {
         match plain_text(&part) {
             Some(("", _)) => {}
-            Some((text, thought)) => match joined.last_mut().filter(|last| plain_text(last).is_some_and(|l| l.1 == thought)) {
-                Some(last) => {
-                    if let Some(Node::Text(before)) = last.get_mut("text") {
-                        before.to_mut().push_str(text);
+            Some((text, thought)) => {
+                match joined.last_mut().filter(|last| plain_text(last).is_some_and(|l| l.1 == thought)) {
+                    Some(last) => {
+                        if let Some(Node::Text(before)) = last.get_mut("text") {
+                            before.to_mut().push_str(text);
+                        }
+                    }
+                    None => {
+                        let mut alone = crate::json::object! { "text": text.to_owned() };
+                        if thought {
+                            alone.set("thought", true);
+                        }
+                        joined.push(alone);
                     }
                 }
-                None => {
-                    let mut alone = crate::json::object! { "text": text.to_owned() };
-                    if thought {
-                        alone.set("thought", true);
-                    }
-                    joined.push(alone);
-                }
-            },
+            }
             None => joined.push(part),
         }
     }
@@ -196,7 +194,7 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, round_trip, with_request};
+    use super::super::super::laws::{Outcome, carried, every_value_counts, hash, round_trip, with_request};
     use super::*;
     use crate::reply::{Part, ToolCall};
 
@@ -385,5 +383,58 @@ mod tests {
         ] {
             assert_eq!(joined(same), same);
         }
+    }
+
+    /// A request with this history.
+    fn asked(turns: &str) -> String {
+        format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"hi"}}]}},{turns},{{"role":"user","parts":[{{"text":"go on"}}]}}]}}"#
+        )
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let body = r#"{"systemInstruction":{"parts":[{"text":"be brief"}]},"contents":[
+            {"role":"user","parts":[{"text":"hi"},{"inlineData":{"mimeType":"image/png","data":"aa"}}]},
+            {"role":"model","parts":[{"text":"hm","thought":true},{"text":"a","thoughtSignature":"s1"},{"text":"","thoughtSignature":"s2"},
+                {"functionCall":{"id":"c1","name":"f","args":{"id":"42","name":"Bob","args":{"id":"1"}}},"thoughtSignature":"s3"},
+                {"functionCall":{"id":"c2","name":"f"}},{"executableCode":{"id":"e1","code":"1"}}]},
+            {"role":"user","parts":[{"functionResponse":{"id":"c1","name":"f","response":{"id":"42","name":"Bob","response":{"id":"1"}}}},
+                {"functionResponse":{"id":"c2","name":"f","response":{"n":null}}}]}],
+            "tools":[{"functionDeclarations":[{"name":"f","parameters":{"properties":{"id":{"type":"STRING"}}}}]}],
+            "generationConfig":{"temperature":0.5,"seed":123456789012345678901}}"#;
+        every_value_counts(PATHS[0], body, &[]);
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let call = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"s"}"#;
+        let whole =
+            asked(&format!(r#"{{"role":"model","parts":[{{"text":"hm","thought":true}},{{"text":"ab"}},{call}]}}"#));
+        let one = hash(PATHS[0], &whole);
+        for turns in [
+            // A content for each chunk, as the SDKs' chats keep them.
+            format!(r#"{{"role":"model","parts":[{{"text":"h","thought":true}}]}},{{"role":"model","parts":[{{"text":"m","thought":true}},{{"text":"a"}}]}},{{"parts":[{{"text":"b"}}],"role":"model"}},{{"role":"model","parts":[{call}]}},{{"role":"model","parts":[{{"text":""}}]}}"#),
+            r#"{"role":"model","parts":[{"text":"hm","thought":true},{"text":"ab","thought":null,"inlineData":null},{"function_call":{"name":"f","id":"y","args":{"a":1.0}},"thought_signature":"s"}]}"#.to_owned(),
+        ] {
+            assert_eq!(hash(PATHS[1], &asked(&turns)), one, "{turns}");
+        }
+        let unsigned = whole.replace(r#","thoughtSignature":"s""#, "");
+        assert_ne!(hash(PATHS[0], &unsigned), one);
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_their_calls() {
+        let turns = |first: &str, second: &str| {
+            let calls = r#"{"functionCall":{"id":"a","name":"f"}},{"functionCall":{"id":"b","name":"f"}}"#;
+            let result =
+                |id: &str| format!(r#"{{"functionResponse":{{"id":"{id}","name":"f","response":{{"of":"{id}"}}}}}}"#);
+            asked(&format!(
+                r#"{{"role":"model","parts":[{calls}]}},{{"role":"user","parts":[{},{}]}}"#,
+                result(first),
+                result(second)
+            ))
+        };
+        assert_eq!(hash(PATHS[0], &turns("a", "b")), hash(PATHS[0], &turns("b", "a")));
     }
 }

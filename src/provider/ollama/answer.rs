@@ -1,9 +1,7 @@
 //! A turn as `/api/chat` and `/api/generate` give it: whole, or a line for each piece.
 //! <https://docs.ollama.com/api/streaming>
 
-use super::super::{
-    Encoding, FinishWords, UsageShape, answer_usage, arguments_node, finish_in, finish_out, pieces,
-};
+use super::super::{Encoding, FinishWords, UsageShape, answer_usage, arguments_node, finish_in, finish_out, pieces};
 use super::chat::Endpoint;
 use crate::clock;
 use crate::frame::{Frames, ndjson};

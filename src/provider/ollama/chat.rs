@@ -184,7 +184,7 @@ fn format(raw: &RawValue) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::with_request;
+    use super::super::super::laws::{every_value_counts, hash, with_request};
     use super::*;
 
     #[test]
@@ -219,5 +219,32 @@ mod tests {
         let head = super::super::super::Head { method: "POST", path: "/api/chat", query: "", headers: &headers };
         let refused = Endpoint::Chat.decode(&Call { head, params: Vec::new(), body: b"{\"messages\":[]}" });
         assert_eq!(refused.map(|_| ()).unwrap_err().param.as_deref(), Some("model"));
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let chat = r#"{"model":"m","options":{"temperature":0.5},"think":"low","messages":[{"role":"system","content":"be brief"},
+            {"role":"user","content":"hi","images":["aGk="]},
+            {"role":"assistant","content":"a","thinking":"hm","images":["aGk="],"tool_calls":[{"id":"c1","type":"function","function":
+                {"index":0,"name":"f","arguments":{"id":"42","function":{"index":1,"id":"x"},"tool_call_id":"y"}}}]},
+            {"role":"tool","tool_name":"f","tool_call_id":"c1","content":"sunny"}]}"#;
+        let call = "/messages/2/tool_calls/0";
+        every_value_counts("/api/chat", chat, &[&format!("{call}/type"), &format!("{call}/function/index")]);
+        let generate =
+            r#"{"model":"m","prompt":"hi","system":"be brief","context":[1,2],"images":["aGk="],"format":"json"}"#;
+        every_value_counts("/api/generate", generate, &[]);
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let asked = |turn: &str| {
+            hash("/api/chat", &format!(r#"{{"model":"m","messages":[{turn},{{"role":"tool","content":"5"}}]}}"#))
+        };
+        let sent = asked(
+            r#"{"role":"assistant","content":"","thinking":"","images":null,"tool_calls":[{"id":"x","type":"function","function":{"index":1,"name":"f","arguments":{"a":1}}}]}"#,
+        );
+        let dumped =
+            asked(r#"{"role":"assistant","tool_calls":[{"function":{"arguments":{"a":1.0},"name":"f"},"id":"y"}]}"#);
+        assert_eq!(sent, dumped);
     }
 }

@@ -35,7 +35,8 @@ impl Collapser {
                     if matches!(message, Node::Null) {
                         *message = Node::Object(Vec::new());
                     }
-                    self.kept_bytes += members.into_iter().map(|(name, value)| grow(message, &name, value)).sum::<usize>();
+                    self.kept_bytes +=
+                        members.into_iter().map(|(name, value)| grow(message, &name, value)).sum::<usize>();
                 }
                 (name, value) => self.kept_bytes += grow(&mut self.answer, name, value),
             }

@@ -79,10 +79,8 @@ fn before<'r>(message: &'r Message<'_>) -> Option<Node<'r>> {
 // ---------------------------------------------------------------------------------------------------------- streams
 
 /// Events, and the members of the answer that each tells.
-const SOURCES: [(&str, &[&str]); 2] = [
-    ("search-queries-generation", &["search_queries"]),
-    ("search-results", &["search_results", "documents"]),
-];
+const SOURCES: [(&str, &[&str]); 2] =
+    [("search-queries-generation", &["search_queries"]), ("search-results", &["search_results", "documents"])];
 
 pub(super) fn stream(native: &Node<'_>, to: &Encoding<'_>) -> Frames {
     let mut stream = Stream { frames: Frames::default(), framing: to.request.framing };
@@ -126,11 +124,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn push<'n>(
-        &mut self,
-        kind: &'static str,
-        members: impl IntoIterator<Item = (&'static str, Option<Node<'n>>)>,
-    ) {
+    fn push<'n>(&mut self, kind: &'static str, members: impl IntoIterator<Item = (&'static str, Option<Node<'n>>)>) {
         let mut event = object! { "is_finished": kind == END, "event_type": kind };
         for (name, value) in members {
             value.into_iter().for_each(|value| event.set(name, value));

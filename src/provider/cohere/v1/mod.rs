@@ -211,7 +211,7 @@ impl<'a> ToolResult<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, golden, native, round_trip, with_request};
+    use super::super::super::laws::{Outcome, carried, every_value_counts, golden, native, round_trip, with_request};
     use super::super::super::{Encoding, Fault, Head};
     use super::*;
     use crate::frame::Frame;
@@ -382,6 +382,27 @@ mod tests {
             assert_eq!(whole["finish_reason"], "COMPLETE");
             assert_eq!(whole["chat_history"][0], serde_json::json!({"role": "USER", "message": "hi"}));
             assert_eq!(whole["chat_history"][1]["tool_calls"], whole["tool_calls"]);
+        });
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let body = r#"{"model":"m","message":"hi","preamble":"be brief","temperature":0.5,"chat_history":[{"role":"USER","message":"a"},
+            {"role":"CHATBOT","message":"b","tool_calls":[{"name":"f","parameters":{"id":"1"}}]}],
+            "tool_results":[{"call":{"name":"f","parameters":{"id":"42","name":"Bob"},"id":"c"},"outputs":[{"id":"42","call":{"id":"x"}}]}],
+            "documents":[{"id":"d","text":"t"}],"connectors":[{"id":"web-search"}]}"#;
+        every_value_counts(PATH, body, &["/tool_results/0/call/id"]);
+    }
+
+    #[test]
+    fn a_replay_says_what_was_asked_before() {
+        let ask = r#"{"message":"and then?","chat_history":[{"role":"USER","message":"hi"},{"role":"CHATBOT","message":"a"}]}"#;
+        with_request(PATH, ask, |_, request| {
+            let history = |request: &Request<'_>| {
+                let to = Encoding { request, chunk_chars: 9, now: 0, seed: 0 };
+                answer::write(&Reply::text("b"), &to).get("chat_history").map(Node::to_json)
+            };
+            assert_eq!(history(request), history(&request.shape()), "what is found when recording holds for a replay");
         });
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
         texts.push("");
     }
     let thoughts = thoughts.into_iter().map(|text| object! { "type": "thinking", "thinking": text });
-    let content: Vec<_> = thoughts.chain(texts.into_iter().map(|text| object! { "type": "text", "text": text })).collect();
+    let content: Vec<_> =
+        thoughts.chain(texts.into_iter().map(|text| object! { "type": "text", "text": text })).collect();
     let mut message = object! { "role": reply.role.as_deref().unwrap_or("assistant") };
     if !content.is_empty() {
         message.set("content", content);

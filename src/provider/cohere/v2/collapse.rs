@@ -61,9 +61,8 @@ impl Collapse for Collapser {
     }
 
     fn finish(&mut self) -> Collapsed {
-        let grown = |items: &mut Vec<(Option<i64>, Node<'static>)>| {
-            items.drain(..).map(|(_, item)| item).collect::<Vec<_>>()
-        };
+        let grown =
+            |items: &mut Vec<(Option<i64>, Node<'static>)>| items.drain(..).map(|(_, item)| item).collect::<Vec<_>>();
         for (name, items) in [("content", grown(&mut self.blocks)), ("tool_calls", grown(&mut self.calls))] {
             if !items.is_empty() {
                 self.message.set(name, items);

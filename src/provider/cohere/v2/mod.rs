@@ -213,7 +213,9 @@ fn string_or_json(json: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, golden, native, round_trip, with_request};
+    use super::super::super::laws::{
+        Outcome, carried, every_value_counts, golden, hash, native, round_trip, with_request,
+    };
     use super::super::super::{Encoding, Fault};
     use super::*;
     use crate::reply::{Part, Reply, ToolCall};
@@ -387,5 +389,32 @@ mod tests {
             assert_eq!(whole["message"]["content"], serde_json::json!([{"type": "text", "text": ""}]));
             assert_eq!(whole["usage"]["billed_units"], whole["usage"]["tokens"]);
         });
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"u"}}]},
+            {"role":"assistant","tool_plan":"go","content":[{"type":"thinking","thinking":"hm"}],"citations":[{"start":0,"sources":[{"id":"s"}]}],
+                "tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"id\":\"c1\",\"n\":1}"}}]},
+            {"role":"tool","tool_call_id":"c1","content":[{"type":"document","document":{"id":"d","data":{"tool_call_id":"c1"}}}]}],
+            "documents":[{"id":"d1","data":{"text":"t"}}],"temperature":0.5}"#;
+        every_value_counts(PATH, body, &[]);
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let asked = |turn: &str| {
+            hash(
+                PATH,
+                &format!(r#"{{"model":"m","messages":[{turn},{{"role":"tool","tool_call_id":"x","content":"5"}}]}}"#),
+            )
+        };
+        let sent = asked(
+            r#"{"role":"assistant","tool_plan":"go","content":null,"citations":[],"tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]}"#,
+        );
+        let dumped = asked(
+            r#"{"role":"assistant","tool_calls":[{"type":"function","id":"x","function":{"arguments":"{\"a\":1.0}","name":"f"}}],"tool_plan":"go"}"#,
+        );
+        assert_eq!(sent, dumped);
     }
 }
