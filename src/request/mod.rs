@@ -6,6 +6,7 @@ pub mod volatile;
 
 use crate::frame::Framing;
 use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
@@ -89,6 +90,8 @@ pub struct Request<'a> {
     pub inputs: Vec<Cow<'a, str>>,
     /// How embedding vectors are to be sent.
     pub vectors: VectorFormat,
+    /// Members that its answer repeats, where the wire does so.
+    pub echo: Vec<(&'static str, Cow<'a, RawValue>)>,
 }
 
 /// How embedding vectors are to be sent.
@@ -118,6 +121,7 @@ impl<'a> Request<'a> {
             response_format: None,
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
+            echo: Vec::new(),
         }
     }
 
@@ -130,6 +134,7 @@ impl<'a> Request<'a> {
             include_usage: self.include_usage,
             custom_tools: self.custom_tools.iter().map(own).collect(),
             vectors: self.vectors.clone(),
+            echo: self.echo.iter().map(|(name, raw)| (*name, Cow::Owned(raw.clone().into_owned()))).collect(),
             ..Request::new(self.kind)
         }
     }
