@@ -3,18 +3,21 @@
 
 mod answer;
 mod collapse;
+mod read;
 mod request;
 
-pub(super) use answer::{encode_events, encode_whole};
+pub(super) use answer::{events, write};
 pub(super) use collapse::Collapser;
+pub(super) use read::read;
 pub(super) use request::decode_body;
 
 use super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords, Head,
-    Provider, Route, UsageShape, echo,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords,
+    Head, Places, Provider, Results, Route, Shape, UsageShape,
 };
 use crate::frame::{Frames, Framing, sse};
-use crate::reply::{Answer, ErrorAnswer};
+use crate::json::Node;
+use crate::reply::{Answer, ErrorAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde_json::{Value, json};
 
@@ -86,28 +89,58 @@ pub(super) static USAGE: UsageShape = UsageShape {
     output_excludes_reasoning: false,
 };
 
-/// Where the tool-call ids stand in a request.
-pub(super) static CALL_IDS: &[CallId] = &[
-    CallId { key: "id", beside: "input" },
-    CallId { key: "tool_use_id", beside: "content" },
-    CallId { key: "tool_use_id", beside: "" }, // a result without content
-    CallId { key: "tool_id", beside: "type" }, // who called: `caller`
-];
+/// What a request says of caches is no part of it: no model sees it, and clients move it about (with every turn, with
+/// each version, by switches that their maker throws).
+pub(super) static PLACES: Places = Places {
+    ids: &["/messages/*/content/*/id", "/messages/*/content/*/tool_use_id", "/messages/*/content/*/caller/tool_id"],
+    json: &[],
+    plain: &[
+        "/messages/*/content/*",
+        "/messages/*/content/*/citations/*",
+        "/messages/*/content/*/content",
+        "/messages/*/content/*/content/*",
+    ],
+    unseen: &[
+        "/cache_control",
+        "/system/*/cache_control",
+        "/tools/*/cache_control",
+        "/messages/*/content/*/cache_control",
+        "/messages/*/content/*/content/*/cache_control",
+    ],
+    results: Some(Results { list: "/messages/*/content", call: "/tool_use_id", beside: "" }),
+};
 
-/// Brings the model's messages of a request's body into one form: without members that say nothing, and without the
-/// caller of a tool where that is the model itself.
-pub(super) fn one_form(body: &mut Value) {
-    for message in echo::of_model(body) {
-        for block in echo::objects(message.get_mut("content")) {
-            echo::drop_empty(block, &["citations", "caller", "toolset_name", "parsed_output"]);
-            if block.get("caller").and_then(|caller| caller.get("type")).is_some_and(|kind| kind == "direct") {
-                block.shift_remove("caller");
-            }
-        }
-    }
+/// How what a block says comes in a stream.
+struct Delta {
+    /// The delta's type.
+    name: &'static str,
+    /// The type of its block.
+    of: &'static str,
+    /// The members it brings.
+    members: &'static [&'static str],
+    /// What they are before.
+    opens: Node<'static>,
+    /// They come piece by piece, else at once.
+    in_pieces: bool,
 }
 
-/// Blocks that no other wire knows, and the `citations` of the text before them, under this name.
+const EMPTY: Node<'static> = Node::Text(std::borrow::Cow::Borrowed(""));
+
+/// Those beside the two that any block may have, `input_json_delta` and `citations_delta`.
+static DELTAS: [Delta; 4] = [
+    Delta { name: "text_delta", of: "text", members: &["text"], opens: EMPTY, in_pieces: true },
+    Delta { name: "thinking_delta", of: "thinking", members: &["thinking"], opens: EMPTY, in_pieces: true },
+    Delta { name: "signature_delta", of: "thinking", members: &["signature"], opens: EMPTY, in_pieces: false },
+    Delta {
+        name: "compaction_delta",
+        of: "compaction",
+        members: &["content", "encrypted_content"],
+        opens: Node::Null,
+        in_pieces: false,
+    },
+];
+
+/// Its name.
 const WIRE: &str = "anthropic-messages";
 
 /// What a turn keeps on this wire.
@@ -138,40 +171,44 @@ impl Codec for Messages {
         WIRE
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         decode_body(call, call.param("model").cloned(), self.framing)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        encode_whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        let mut frames = Frames::default();
-        encode_events(reply, to, |event, data| frames.push(|out| sse::encode(event, data, out)));
-        frames
+    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
+        Some(error(e))
     }
+}
 
+impl ChatWire for Messages {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(Collapser::new(answer.framing))
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        let mut frames = Frames::default();
+        events(native, to.chunk_chars, "", |event, data| frames.push(|out| sse::encode(event, data, out)));
+        frames
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[END]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
-    fn old_form(&self, body: &mut Value) {
-        one_form(body);
     }
 
     fn carries(&self) -> Carries {
@@ -184,10 +221,6 @@ impl Codec for Messages {
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         Some(&USAGE)
-    }
-
-    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
-        Some(error(e))
     }
 }
 

@@ -86,7 +86,8 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Tool results stand inside user messages here: each becomes a message of its own, before the message's text.
+    /// Tool results stand inside user messages here: each becomes a message of its own, after the message's text, so
+    /// that what was said beside them is the message that they follow.
     fn append_to(self, messages: &mut Vec<Message<'a>>) {
         let role = match &*self.role {
             "assistant" => Role::Assistant,
@@ -94,16 +95,12 @@ impl<'a> Turn<'a> {
             _ => Role::User,
         };
         let mut text = Cow::Borrowed("");
-        let mut results = false;
+        let mut results = Vec::new();
         for block in self.content.0 {
             if block.kind.as_deref() == Some("tool_result") {
-                results = true;
                 let content = block.content.unwrap_or_default();
-                messages.push(Message {
-                    role: Role::Tool,
-                    text: content.0,
-                    tool_call_id: block.tool_use_id.map(|id| id.0),
-                });
+                let tool_call_id = block.tool_use_id.map(|id| id.0);
+                results.push(Message { role: Role::Tool, text: content.0, tool_call_id });
             } else if let Some(Str(more)) = block.text {
                 if text.is_empty() {
                     text = more;
@@ -112,9 +109,10 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        if !(results && text.is_empty()) {
+        if results.is_empty() || !text.is_empty() {
             messages.push(Message::new(role, text));
         }
+        messages.append(&mut results);
     }
 }
 
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_results_become_messages_before_the_text_beside_them() {
+    fn tool_results_become_messages_after_the_text_beside_them() {
         let body = r#"{"model":"claude-x","max_tokens":9,"stream":true,"system":"be \"brief\"",
             "tools":[{"name":"f","input_schema":{}},{"type":"web_search_20250305","name":"web_search"},
                 {"type":"mcp_toolset","mcp_server_name":"m"}],
@@ -212,11 +210,12 @@ mod tests {
                 (Role::System, "be \"brief\"", None),
                 (Role::User, "hi", None),
                 (Role::Assistant, "a", None),
+                (Role::User, "now go", None),
                 (Role::Tool, "one two", Some("t1")),
                 (Role::Tool, "three", Some("t2")),
-                (Role::User, "now go", None),
             ];
             assert_eq!(seen, expected);
+            assert_eq!((r.user_message(), r.has_tool_result()), (Some("now go"), true));
             assert_eq!(r.tools, ["f", "web_search"]);
             assert_eq!((&*r.model, r.framing), ("claude-x", Framing::Sse));
         });
