@@ -3,7 +3,7 @@
 
 use super::{DELTAS, FINISH, USAGE, WIRE};
 use crate::json::{self, Members, Node, object};
-use crate::provider::{Encoding, finish_out, input, pieces, usage_node};
+use crate::provider::{Encoding, finish_out, growth, pieces, usage_node};
 use crate::reply::{Part, Reply};
 use std::borrow::Cow;
 
@@ -64,7 +64,7 @@ fn block<'r>(part: &'r Part, n: usize, to: &Encoding<'_>) -> Option<Node<'r>> {
             "type": "tool_use",
             "id": call.id.as_deref().map_or_else(|| Cow::Owned(to.id("toolu_", n + 1)), Cow::Borrowed),
             "name": &*call.name,
-            "input": input::of_arguments(&call.arguments, to.request.streamed()),
+            "input": growth::of_arguments(&call.arguments, to.request.streamed()),
         },
         Part::Verbatim(_) => return None,
     })
@@ -181,7 +181,7 @@ impl<E: FnMut(&'static str, &[u8])> Events<E> {
             opening.set("citations", Node::List(Vec::new()));
         }
         // SDKs put together the input of these blocks alone.
-        let input = block.get("input").filter(|_| kind.ends_with("tool_use")).and_then(input::to_pieces);
+        let input = block.get("input").filter(|_| kind.ends_with("tool_use")).and_then(growth::to_pieces);
         if input.is_some() {
             opening.set("input", Node::Object(Vec::new()));
         }

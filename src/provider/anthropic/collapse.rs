@@ -3,7 +3,7 @@
 use super::DELTAS;
 use crate::frame::{Frame, Framing};
 use crate::json::{Node, Walk};
-use crate::provider::{Collapse, Collapsed, Fault, Progress, input, native_of};
+use crate::provider::{Collapse, Collapsed, Fault, Progress, growth, native_of};
 
 /// Puts the events of one answer together, or takes a whole one.
 pub(in crate::provider) struct Collapser {
@@ -42,7 +42,7 @@ impl Collapse for Collapser {
             let blocks = self.blocks.drain(..).map(|growing| {
                 let Growing { mut block, input, .. } = growing;
                 if !input.is_empty() {
-                    block.set("input", input::of_pieces(&input).into_owned());
+                    block.set("input", growth::of_pieces(&input).into_owned());
                 }
                 block
             });
@@ -83,12 +83,7 @@ impl Collapser {
             (_, Some(Node::Text(text))) => text.to_mut(),
             _ => return false,
         };
-        let plain = &literal[1..literal.len() - 1];
-        self.kept_bytes += plain.len();
-        match plain.contains('\\') {
-            false => kept.push_str(plain),
-            true => kept.push_str(Node::parse(literal).as_ref().ok().and_then(Node::as_str).unwrap_or("")),
-        }
+        self.kept_bytes += growth::append(kept, literal);
         true
     }
 
@@ -220,7 +215,7 @@ impl Growing {
             ("input_json_delta", _) => self.input.push_str(delta.str("partial_json").unwrap_or("")),
             ("citations_delta", _) => {
                 let citation = delta.get("citation").cloned().unwrap_or_default().into_owned();
-                grow(block.entry("citations"), Node::List(vec![citation]));
+                growth::grow(block.entry("citations"), Node::List(vec![citation]));
             }
             (_, known) => {
                 let Node::Object(members) = delta else { return };
@@ -231,22 +226,11 @@ impl Growing {
                         Some(known) if !known.in_pieces && !matches!(value, Node::Null) => {
                             block.set(name.into_owned(), value.into_owned());
                         }
-                        _ => grow(block.entry(&name), value),
+                        _ => growth::grow(block.entry(&name), value),
                     }
                 }
             }
         }
-    }
-}
-
-/// Adds what a delta has to a member: texts, lists and objects grow, all else is replaced.
-fn grow(kept: &mut Node<'static>, new: Node<'_>) {
-    match (&mut *kept, new) {
-        (_, Node::Null) => {}
-        (Node::Text(kept), Node::Text(new)) => kept.to_mut().push_str(&new),
-        (Node::List(kept), Node::List(new)) => kept.extend(new.into_iter().map(Node::into_owned)),
-        (Node::Object(_), Node::Object(new)) => new.into_iter().for_each(|(name, new)| grow(kept.entry(&name), new)),
-        (kept, new) => *kept = new.into_owned(),
     }
 }
 

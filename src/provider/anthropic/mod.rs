@@ -314,7 +314,7 @@ impl Codec for Models {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::laws::with_request;
+    use crate::provider::laws::{hash, indifferent, with_request};
     use crate::provider::route;
     use hyper::HeaderMap;
 
@@ -379,5 +379,63 @@ mod tests {
             assert_eq!(request.kind, Kind::Raw);
             assert_eq!(codec.without_fixture(&call, request, &[]), Some(json!({"input_tokens": 3})));
         });
+    }
+
+    /// With all that clients send, and data that looks like what the wire has places for.
+    const RICH: &str = r#"{"model":"m","max_tokens":9,"temperature":1,"cache_control":{"type":"ephemeral"},
+        "metadata":{"user_id":"u"},"container":"c","thinking":{"type":"enabled","budget_tokens":1},
+        "system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral","ttl":"1h"}}],
+        "tools":[{"name":"f","description":"d","cache_control":{"type":"ephemeral"},"input_examples":[{"id":"e","input":{"id":"e"}}],
+            "input_schema":{"type":"object","properties":{"id":{"const":"x"},"cache_control":{"const":"y"}}}}],
+        "messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"m","data":"AA"}},
+                {"type":"document","title":"t","source":{"type":"text","data":"d"},"citations":{"enabled":true}}]},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},
+                {"type":"redacted_thinking","data":"AA"},
+                {"type":"text","text":"a","citations":[{"type":"char_location","cited_text":"c","document_index":0}]},
+                {"type":"server_tool_use","id":"srv1","name":"g","input":{"id":"42","cache_control":"z"}},
+                {"type":"web_search_tool_result","tool_use_id":"srv1","content":[{"type":"web_search_result","url":"u","page_age":"1"}]},
+                {"type":"tool_use","id":"t1","name":"f","input":{"id":"42","tool_use_id":"t1","content":[{"id":"43"}]},
+                    "caller":{"type":"code","tool_id":"srv1"}}]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","is_error":true,"cache_control":{"type":"ephemeral"},
+                "content":[{"type":"text","text":"r","id":"44","cache_control":{"type":"ephemeral"}}]}]}]}"#;
+
+    #[test]
+    fn a_request_is_another_one_wherever_a_model_could_see_it() {
+        let unseen = [
+            "/cache_control/type",
+            "/metadata/user_id",
+            "/system/0/cache_control/type",
+            "/system/0/cache_control/ttl",
+            "/tools/0/cache_control/type",
+            "/messages/2/content/0/cache_control/type",
+            "/messages/2/content/0/content/0/cache_control/type",
+        ];
+        for path in ["/v1/messages", "/model/anthropic.m/invoke"] {
+            let unseen: Vec<&str> = unseen.to_vec();
+            assert_eq!(indifferent(path, RICH), unseen, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_back_of_an_answer_is_one() {
+        let asked = |turn: &str, results: &str| {
+            let body = format!(
+                r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"hi"}},{{"role":"assistant","content":[{turn}]}},{{"role":"user","content":[{results}]}}]}}"#
+            );
+            hash("/v1/messages", &Node::parse(&body).expect("JSON"))
+        };
+        let result =
+            |id: &str, text: &str| format!(r#"{{"type":"tool_result","tool_use_id":"{id}","content":"{text}"}}"#);
+        let turn = r#"{"type":"text","text":"a","citations":[{"cited_text":"c"}]},{"type":"tool_use","id":"t1","name":"f","input":{"n":1}},{"type":"tool_use","id":"t2","name":"f","input":{}}"#;
+        let results = [result("t1", "one"), result("t2", "two")].join(",");
+        let one = asked(turn, &results);
+        // Dumped with all members of its class, and with numbers of another kind.
+        let dumped = r#"{"citations":[{"cited_text":"c","file_id":null}],"type":"text","text":"a","parsed_output":null},{"type":"tool_use","id":"t1","name":"f","caller":null,"input":{"n":1.0}},{"type":"tool_use","id":"t2","name":"f","input":{},"toolset_name":""}"#;
+        assert_eq!(asked(dumped, &results), one);
+        let renamed = |text: &str| text.replace("t1", "toolu_A").replace("t2", "toolu_0");
+        assert_eq!(asked(&renamed(turn), &renamed(&results)), one);
+        assert_eq!(asked(turn, &[result("t2", "two"), result("t1", "one")].join(",")), one);
+        assert_ne!(asked(turn, &[result("t2", "one"), result("t1", "two")].join(",")), one);
+        assert_ne!(asked(&turn.replace("\"n\":1", "\"n\":null"), &results), one);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::FINISH;
 use crate::json::Node;
-use crate::provider::{finish_in, input};
+use crate::provider::{finish_in, growth};
 use crate::reply::{Part, Reply, ToolCall};
 
 /// Reads a message; blocks that are empty, or that no other wire knows, are no parts.
@@ -37,7 +37,7 @@ fn part(block: &Node<'_>) -> Option<Part> {
         Some("tool_use") => Some(Part::ToolCall(ToolCall {
             id: block.word("id").map(str::to_owned),
             name: text("name"),
-            arguments: input::to_arguments(block.get("input")),
+            arguments: growth::to_arguments(block.get("input")),
             ..ToolCall::default()
         })),
         _ => block.as_str().filter(|text| !text.is_empty()).map(Part::text),

@@ -86,8 +86,7 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Tool results stand inside user messages here: each becomes a message of its own, after the message's text, so
-    /// that what was said beside them is the message that they follow.
+    /// Tool results stand inside user messages here: each becomes a message of its own, before the message's text.
     fn append_to(self, messages: &mut Vec<Message<'a>>) {
         let role = match &*self.role {
             "assistant" => Role::Assistant,
@@ -95,12 +94,13 @@ impl<'a> Turn<'a> {
             _ => Role::User,
         };
         let mut text = Cow::Borrowed("");
-        let mut results = Vec::new();
+        let mut answered = None;
         for block in self.content.0 {
             if block.kind.as_deref() == Some("tool_result") {
                 let content = block.content.unwrap_or_default();
                 let tool_call_id = block.tool_use_id.map(|id| id.0);
-                results.push(Message { role: Role::Tool, text: content.0, tool_call_id });
+                answered = Some(tool_call_id.clone().unwrap_or_default());
+                messages.push(Message { role: Role::Tool, text: content.0, tool_call_id });
             } else if let Some(Str(more)) = block.text {
                 if text.is_empty() {
                     text = more;
@@ -109,10 +109,9 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        if results.is_empty() || !text.is_empty() {
-            messages.push(Message::new(role, text));
+        if answered.is_none() || !text.is_empty() {
+            messages.push(Message { role, text, tool_call_id: answered });
         }
-        messages.append(&mut results);
     }
 }
 
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_results_become_messages_after_the_text_beside_them() {
+    fn tool_results_become_messages_before_the_text_beside_them() {
         let body = r#"{"model":"claude-x","max_tokens":9,"stream":true,"system":"be \"brief\"",
             "tools":[{"name":"f","input_schema":{}},{"type":"web_search_20250305","name":"web_search"},
                 {"type":"mcp_toolset","mcp_server_name":"m"}],
@@ -210,12 +209,13 @@ mod tests {
                 (Role::System, "be \"brief\"", None),
                 (Role::User, "hi", None),
                 (Role::Assistant, "a", None),
-                (Role::User, "now go", None),
                 (Role::Tool, "one two", Some("t1")),
                 (Role::Tool, "three", Some("t2")),
+                (Role::User, "now go", Some("t2")),
             ];
             assert_eq!(seen, expected);
             assert_eq!((r.user_message(), r.has_tool_result()), (Some("now go"), true));
+            assert_eq!(r.last_tool_result(), None);
             assert_eq!(r.tools, ["f", "web_search"]);
             assert_eq!((&*r.model, r.framing), ("claude-x", Framing::Sse));
         });

@@ -302,7 +302,7 @@ impl Collapse for Verbatim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::laws::{Outcome, carried, golden, round_trip, with_request};
+    use crate::provider::laws::{Outcome, carried, golden, native, round_trip, with_request};
     use crate::reply::{Part, ToolCall};
 
     const STREAM: Messages = Messages { streamed: true };
@@ -345,6 +345,9 @@ mod tests {
             ("Hé".into(), Some("stop"), Some("msg_bdrk_1"))
         );
         assert_eq!(golden(&STREAM, Framing::EventStream, &body(&MESSAGES[..4])), Outcome::Cut);
+        let metrics = native(&STREAM, Framing::EventStream, &body(MESSAGES)).get(METRICS).map(Node::to_json);
+        let expected = r#"{"inputTokenCount":5,"outputTokenCount":2,"invocationLatency":9,"firstByteLatency":8}"#;
+        assert_eq!(metrics.as_deref(), Some(expected));
     }
 
     #[test]

@@ -1,7 +1,29 @@
-//! What a tool is given, on wires that have it as JSON in a whole answer and as pieces of JSON text in a stream.
+//! What a stream brings in pieces: texts, members, and what a tool is given, which is JSON in a whole answer and pieces of
+//! JSON text in a stream.
 
 use crate::json::{Node, object};
 use std::borrow::Cow;
+
+/// Adds what a delta has: texts, lists and objects grow, all else is replaced.
+pub(super) fn grow(kept: &mut Node<'static>, new: Node<'_>) {
+    match (&mut *kept, new) {
+        (_, Node::Null) => {}
+        (Node::Text(kept), Node::Text(new)) => kept.to_mut().push_str(&new),
+        (Node::List(kept), Node::List(new)) => kept.extend(new.into_iter().map(Node::into_owned)),
+        (Node::Object(_), Node::Object(new)) => new.into_iter().for_each(|(name, new)| grow(kept.entry(&name), new)),
+        (kept, new) => *kept = new.into_owned(),
+    }
+}
+
+/// Adds what a JSON string says, given as it stands with its quotes; its length there, in bytes.
+pub(super) fn append(kept: &mut String, literal: &str) -> usize {
+    let inside = &literal[1..literal.len() - 1];
+    match inside.contains('\\') {
+        false => kept.push_str(inside),
+        true => kept.push_str(Node::parse(literal).as_ref().ok().and_then(Node::as_str).unwrap_or("")),
+    }
+    inside.len()
+}
 
 /// What the pieces of a stream make: their JSON, or their text where that is none (a call cut at its token limit).
 pub(super) fn of_pieces(text: &str) -> Node<'_> {
