@@ -10,6 +10,7 @@ pub mod bedrock;
 pub mod cohere;
 mod echo;
 pub mod gemini;
+mod growth;
 #[cfg(test)]
 pub(crate) mod laws;
 mod lenient;

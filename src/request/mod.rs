@@ -56,7 +56,7 @@ pub struct Message<'a> {
     pub role: Role,
     /// Its text parts joined; empty where it has none.
     pub text: Cow<'a, str>,
-    /// For a tool's result: the id of the call it answers.
+    /// For a tool's result, and for what a user says beside one in the same message: the id of the call it answers.
     pub tool_call_id: Option<Cow<'a, str>>,
 }
 
@@ -154,9 +154,11 @@ impl<'a> Request<'a> {
         self.messages.iter().filter(|m| m.role == Role::Assistant).count()
     }
 
-    /// Whether a tool's result follows the last user message.
+    /// Whether a tool's result follows the last user message, or stands in it.
     pub fn has_tool_result(&self) -> bool {
-        self.messages.iter().rev().take_while(|m| m.role != Role::User).any(|m| m.role == Role::Tool)
+        let last_user = self.messages.iter().rposition(|m| m.role == Role::User);
+        let holds_one = last_user.is_some_and(|at| self.messages[at].tool_call_id.is_some());
+        holds_one || self.messages[last_user.unwrap_or(0)..].iter().any(|m| m.role == Role::Tool)
     }
 
     /// The last message, where it is a tool's result.

@@ -4,9 +4,11 @@ mod table;
 
 use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
 use crate::frame::{Decoder, Framing, Status};
-use crate::json::Node;
+use crate::json::{Node, step, steps};
 use crate::native::{Native, Sources};
+use crate::redact::Redactor;
 use crate::reply::{Answer, Part, Reply};
+use crate::request::canonical::{Hash, Ignore, Subject, canonical};
 use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 
@@ -144,6 +146,53 @@ pub(crate) fn with_request<T>(path: &str, body: &str, then: impl FnOnce(&dyn Cod
     let call = Call { head, params: found.params, body: body.as_bytes() };
     let request = found.codec.decode(&call).expect("a good request");
     then(found.codec, &request)
+}
+
+/// The hash of a request.
+#[track_caller]
+pub(crate) fn hash(path: &str, body: &Node<'_>) -> Hash {
+    let body = body.to_json();
+    with_request(path, &body, |codec, request| {
+        let subject =
+            Subject { wire: codec.wire(), model: &request.model, body: body.as_bytes(), content_type: "", codec };
+        canonical(&subject, &Redactor::default(), &Ignore::default()).request
+    })
+}
+
+/// The law of identity: a request that differs in one value is another one, but where no model sees it. The pointers of
+/// those values that make no difference.
+#[track_caller]
+pub(crate) fn indifferent(path: &str, body: &str) -> Vec<String> {
+    fn leaves(node: &Node<'_>, place: &str, found: &mut Vec<String>) {
+        for (name, value) in node.members() {
+            leaves(value, &format!("{place}/{}", step(name)), found);
+        }
+        for (i, item) in node.items().iter().enumerate() {
+            leaves(item, &format!("{place}/{i}"), found);
+        }
+        if !matches!(node, Node::Object(_) | Node::List(_) | Node::Null) {
+            found.push(place.to_owned());
+        }
+    }
+    let body = Node::parse(body).expect("JSON");
+    let (whole, mut places) = (hash(path, &body), Vec::new());
+    leaves(&body, "", &mut places);
+    let changed = |place: &String| {
+        let mut body = body.clone();
+        let leaf = steps(place).try_fold(&mut body, |node, step| match node {
+            Node::List(items) => items.get_mut(step.parse::<usize>().ok()?),
+            object => object.get_mut(&step),
+        });
+        match leaf.expect("it was found there") {
+            Node::Text(text) => text.to_mut().push('x'),
+            number @ Node::Number(_) => *number = (number.as_i64().unwrap_or(0) + 1).into(),
+            Node::Bool(flag) => *flag = !*flag,
+            other => panic!("no leaf: {other:?}"),
+        }
+        hash(path, &body)
+    };
+    places.retain(|place| changed(place) == whole);
+    places
 }
 
 /// What a client gets for this answer, put together again: whole and streamed.
