@@ -9,6 +9,7 @@ pub mod azure;
 pub mod bedrock;
 pub mod cohere;
 mod echo;
+mod embeddings;
 pub mod gemini;
 mod growth;
 #[cfg(test)]
@@ -225,15 +226,17 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {
             Shape::Chat(wire) => wire.collapser(answer),
-            Shape::Embedding(_) | Shape::Verbatim(_) | Shape::Old => raw::collapser(answer),
+            Shape::Embedding(wire) => Box::new(embeddings::Keep::new(wire, answer)),
+            Shape::Verbatim(wire) => wire.collapser(answer),
+            Shape::Old => raw::collapser(answer),
         }
     }
 
-    /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
-    /// them whole.
+    /// How an answer is framed for its collapser, where its head says this.
     fn framing(&self, told: Framing) -> Framing {
         match self.shape() {
-            Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
+            Shape::Embedding(_) => Framing::Whole,
+            Shape::Verbatim(wire) => wire.framing(told),
             Shape::Chat(_) | Shape::Old => told,
         }
     }
@@ -282,7 +285,7 @@ pub enum Shape<'c> {
     /// A model's turn.
     Chat(&'c dyn ChatWire),
     /// Embedding vectors.
-    Embedding(&'c dyn EmbeddingWire),
+    Embedding(&'static dyn EmbeddingWire),
     /// Anything, kept as it came.
     Verbatim(&'c dyn VerbatimWire),
     /// A room that has no shape yet.
@@ -345,6 +348,16 @@ pub trait EmbeddingWire: Sync + std::fmt::Debug {
 
 /// A wire whose answers are kept as they came.
 pub trait VerbatimWire: Sync + std::fmt::Debug {
+    /// How an answer is framed for its collapser, where its head says this.
+    fn framing(&self, _told: Framing) -> Framing {
+        Framing::Whole
+    }
+
+    /// Keeps the body; the collapser finds out what must not be recorded.
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        raw::collapser(answer)
+    }
+
     /// See [`ChatWire::end_markers`].
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[]

@@ -99,6 +99,8 @@ pub struct Request<'a> {
 pub struct VectorFormat {
     /// OpenAI's `encoding_format: base64`: little-endian f32.
     pub base64: bool,
+    /// Numbers of another type are asked for, which a text may hold (`base64_int8`): the answer is not read.
+    pub opaque: bool,
     /// Length of vectors that are made up.
     pub dimensions: Option<usize>,
     /// One input came as a bare value, not as a list of one.
