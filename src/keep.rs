@@ -59,6 +59,9 @@ impl AskedFor {
             (Collapsed::Native { native, told }, Shape::Chat(_)) => {
                 (Came { native: native.clone(), told: told.clone() }, false)
             }
+            (Collapsed::Body(raw), Shape::Embedding(_)) if self.request.vectors.opaque => {
+                return Ok(Kept { answer: Answer::Raw(raw.clone()), native: None, came: None, secret: false });
+            }
             (Collapsed::Body(raw), Shape::Embedding(_)) if (200..300).contains(&raw.status) => {
                 let native = native_of(&raw.bytes())?.into_owned();
                 (Came { native, told: Node::Null }, true)

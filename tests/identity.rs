@@ -628,7 +628,7 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
             "/v1/messages",
             "messages",
             json!({"role": "assistant", "content": [{"type": "text", "text": "a", "citations": null},
-                {"type": "tool_use", "id": "x", "name": "f", "input": {}, "caller": {"type": "direct"}}]}),
+                {"type": "tool_use", "id": "x", "name": "f", "input": {}, "caller": null}]}),
             json!({"role": "assistant", "content": [{"type": "text", "text": "a"},
                 {"type": "tool_use", "id": "y", "name": "f", "input": {}}]}),
         ),

@@ -8,8 +8,9 @@ pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
-mod echo;
+mod embeddings;
 pub mod gemini;
+mod growth;
 #[cfg(test)]
 pub(crate) mod laws;
 mod lenient;
@@ -30,7 +31,7 @@ pub use words::{
 };
 
 use crate::frame::{Frame, Frames, Framing};
-use crate::json::{Node, object};
+use crate::json::Node;
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
@@ -224,15 +225,17 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {
             Shape::Chat(wire) => wire.collapser(answer),
-            Shape::Embedding(_) | Shape::Verbatim(_) | Shape::Old => raw::collapser(answer),
+            Shape::Embedding(wire) => Box::new(embeddings::Keep::new(wire, answer)),
+            Shape::Verbatim(wire) => wire.collapser(answer),
+            Shape::Old => raw::collapser(answer),
         }
     }
 
-    /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
-    /// them whole.
+    /// How an answer is framed for its collapser, where its head says this.
     fn framing(&self, told: Framing) -> Framing {
         match self.shape() {
-            Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
+            Shape::Embedding(_) => Framing::Whole,
+            Shape::Verbatim(wire) => wire.framing(told),
             Shape::Chat(_) | Shape::Old => told,
         }
     }
@@ -281,7 +284,7 @@ pub enum Shape<'c> {
     /// A model's turn.
     Chat(&'c dyn ChatWire),
     /// Embedding vectors.
-    Embedding(&'c dyn EmbeddingWire),
+    Embedding(&'static dyn EmbeddingWire),
     /// Anything, kept as it came.
     Verbatim(&'c dyn VerbatimWire),
     /// A room that has no shape yet.
@@ -344,6 +347,16 @@ pub trait EmbeddingWire: Sync + std::fmt::Debug {
 
 /// A wire whose answers are kept as they came.
 pub trait VerbatimWire: Sync + std::fmt::Debug {
+    /// How an answer is framed for its collapser, where its head says this.
+    fn framing(&self, _told: Framing) -> Framing {
+        Framing::Whole
+    }
+
+    /// Keeps the body; the collapser finds out what must not be recorded.
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        raw::collapser(answer)
+    }
+
     /// See [`ChatWire::end_markers`].
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[]
@@ -383,15 +396,6 @@ impl From<Answer> for Collapsed {
 }
 
 impl Collapsed {
-    /// Until all rooms have a shape.
-    pub(crate) fn old(self) -> Answer {
-        match self {
-            Collapsed::Old(answer) => answer,
-            Collapsed::Body(raw) => Answer::Raw(raw),
-            Collapsed::Native { .. } => Answer::Turn(Reply::default()),
-        }
-    }
-
     /// The readable answer.
     ///
     /// # Errors
@@ -625,27 +629,6 @@ fn unreadable(e: &impl fmt::Display, data: &[u8]) -> Fault {
     Fault::Unreadable(format!("{e} in `{seen}`"))
 }
 
-/// A call's arguments for a wire that wants an object: as the model wrote them, on one line. None at all are `{}`; what
-/// is not an object is kept as text in a member `_raw`.
-pub fn arguments_object(arguments: &str) -> Box<RawValue> {
-    let text = arguments.trim();
-    let object = match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) if text.starts_with('{') => text.replace(['\n', '\r'], ""), // white space: a JSON string holds neither
-        _ if text.is_empty() => "{}".to_owned(),
-        _ => serde_json::json!({"_raw": arguments}).to_string(),
-    };
-    RawValue::from_string(object).expect("it was parsed or written by serde_json")
-}
-
-/// [`arguments_object`] as a node.
-pub fn arguments_node(arguments: &str) -> Node<'_> {
-    match Node::parse(arguments.trim()) {
-        Ok(object @ Node::Object(_)) => object,
-        _ if arguments.trim().is_empty() => Node::Object(Vec::new()),
-        _ => object! { "_raw": arguments },
-    }
-}
-
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
 pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
     let (mut rest, chars, ascii) = (text, chars.max(1), text.is_ascii());
@@ -682,17 +665,6 @@ mod tests {
         assert_eq!(pieces("añ🌍日x", 2).collect::<Vec<_>>(), ["añ", "🌍日", "x"]);
         assert_eq!(pieces("", 2).count(), 0);
         assert_eq!(pieces("ab", 0).collect::<Vec<_>>(), ["a", "b"]);
-    }
-
-    #[test]
-    fn arguments_are_an_object_on_one_line() {
-        assert_eq!(arguments_object("{\n  \"a\": 1.50\r\n}\n").get(), r#"{  "a": 1.50}"#);
-        assert_eq!(arguments_object(" ").get(), "{}");
-        assert_eq!(arguments_object("[1]").get(), r#"{"_raw":"[1]"}"#);
-        assert_eq!(arguments_object("{\"a\":").get(), r#"{"_raw":"{\"a\":"}"#);
-        for arguments in ["{\"a\":1.50}", " ", "[1]", "{\"a\":"] {
-            assert_eq!(arguments_node(arguments).to_json(), arguments_object(arguments).get());
-        }
     }
 
     #[test]

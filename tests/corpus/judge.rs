@@ -89,8 +89,7 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
         return Some(format!("the recording does not load: {}", back.problems[0]));
     }
     (!asked.gives(&back.fixtures[0], &came)).then(|| {
-        let given = asked.replayed(&back.fixtures[0]).map(|(native, told)| (native.to_json(), told.to_json()));
-        let (native, told) = given.unwrap_or_default();
+        let (native, told) = asked.replayed(&back.fixtures[0]).unwrap_or_default();
         let differ = |came: &str, given: &str| {
             let at = came.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
             let around = |text: &str| {
@@ -98,11 +97,11 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
             };
             format!("came {} given {}", around(came), around(given))
         };
-        if came.native.to_json() != native {
-            differ(&came.native.to_json(), &native)
-        } else {
-            differ(&came.told.to_json(), &told)
-        }
+        let (what, came, given) = match came.native.same(&native) {
+            true => ("told: ", &came.told, &told),
+            false => ("", &came.native, &native),
+        };
+        format!("{what}{}", differ(&came.to_json(), &given.to_json()))
     })
 }
 

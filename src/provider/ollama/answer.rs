@@ -1,7 +1,7 @@
 //! A turn as `/api/chat` and `/api/generate` give it: whole, or a line for each piece.
 //! <https://docs.ollama.com/api/streaming>
 
-use super::super::{Encoding, FinishWords, UsageShape, answer_usage, arguments_node, finish_in, finish_out, pieces};
+use super::super::{Encoding, FinishWords, UsageShape, answer_usage, finish_in, finish_out, growth, pieces};
 use super::chat::Endpoint;
 use crate::clock;
 use crate::frame::{Frames, ndjson};
@@ -64,11 +64,7 @@ fn call(node: &Node<'_>) -> Option<Part> {
     Some(Part::ToolCall(ToolCall {
         id: node.word("id").map(str::to_owned),
         name: function.word("name").unwrap_or("").to_owned(),
-        arguments: match function.get("arguments") {
-            Some(Node::Text(text)) => text.clone().into_owned(), // from some services
-            Some(object) => object.to_json(),
-            None => String::new(),
-        },
+        arguments: growth::to_arguments(function.get("arguments")), // some services write them as text
         ..ToolCall::default()
     }))
 }
@@ -115,7 +111,7 @@ fn call_node(call: &ToolCall) -> Node<'_> {
     if let Some(id) = &call.id {
         node.set("id", &**id);
     }
-    node.set("function", object! { "name": &*call.name, "arguments": arguments_node(&call.arguments) });
+    node.set("function", object! { "name": &*call.name, "arguments": growth::of_arguments(&call.arguments, false) });
     node
 }
 
@@ -177,16 +173,4 @@ fn line<'n>(native: &Node<'n>, said: &Node<'n>, text: &'static str, piece: Vec<(
     }
     line.push(("done".into(), false.into()));
     Node::Object(line)
-}
-
-/// The numbers among these, by name; `None` where there are none.
-pub(super) fn counts<const N: usize>(named: [(&str, Option<Value>); N]) -> Option<Usage> {
-    let number = |(name, value): (&str, Option<Value>)| Some((name.to_owned(), value.filter(Value::is_number)?));
-    let usage: Usage = named.into_iter().filter_map(number).collect();
-    (!usage.is_empty()).then_some(usage)
-}
-
-/// What an `error` member says: a string, or whatever else it is.
-pub(super) fn error_text(error: &Value) -> String {
-    error.as_str().map_or_else(|| error.to_string(), str::to_owned)
 }
