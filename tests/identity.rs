@@ -636,14 +636,14 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
             "/v1/responses",
             "input",
             json!({"type": "function_call", "id": "fc_1", "call_id": "x", "name": "f", "arguments": "{}",
-                "status": "completed", "caller": {"type": "direct"}, "namespace": null}),
-            json!({"type": "function_call", "id": "fc_2", "call_id": "y", "name": "f", "arguments": "{}"}),
+                "parsed_arguments": {}, "caller": null, "namespace": null}),
+            json!({"type": "function_call", "id": "fc_2", "call_id": "y", "name": "f", "arguments": " { } "}),
         ),
         (
             "/v1/responses",
             "input",
-            json!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "final_answer",
-                "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]}),
+            json!({"type": "message", "id": "msg_1", "role": "assistant", "phase": null,
+                "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": [], "parsed": {"b": 1}}]}),
             json!({"type": "message", "id": "msg_2", "role": "assistant", "content":
                 [{"type": "output_text", "text": "a", "annotations": []}]}),
         ),

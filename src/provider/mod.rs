@@ -20,6 +20,7 @@ pub mod openai_chat;
 pub mod openai_embeddings;
 pub mod openai_models;
 pub mod openai_responses;
+mod plain;
 mod raw;
 mod route;
 pub mod vertex;

@@ -184,7 +184,11 @@ struct TextPart<'a> {
 mod tests {
     use super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::*;
-    use crate::frame::Framing;
+    use crate::fixture::{Fixture, Match, file};
+    use crate::frame::{Frame, Framing};
+    use crate::keep::AskedFor;
+    use crate::provider::AnswerHead;
+    use crate::redact::Redactor;
     use crate::reply::Answer;
     use serde_json::Value;
 
@@ -265,5 +269,44 @@ mod tests {
     fn what_is_no_answer_is_not_recorded() {
         assert!(matches!(collapse("{}"), Outcome::Fault(Fault::Unreadable(_))));
         assert!(matches!(collapse(r#"{"error":{"message":"no"}}"#), Outcome::Fault(Fault::Upstream(_))));
+    }
+
+    /// What a fixture keeps of an answer to this request, and whether it gives that again.
+    fn kept(ask: &str, body: &str) -> (Answer, bool) {
+        with_request(PATH, ask, |codec, request| {
+            let asked = AskedFor { codec: &Embed, request: request.shape() };
+            let head = AnswerHead { framing: Framing::Whole, status: 200, content_type: "application/json" };
+            let mut collapser = codec.collapser(&head);
+            collapser.push(&Frame::data(body.as_bytes())).unwrap();
+            let kept = asked.keep(collapser.finish(), &Redactor::default()).unwrap();
+            let mut fixture = Fixture::new(Match::default(), kept.answer);
+            fixture.native = kept.native.map(Box::new);
+            let text = file::write(&[&fixture]);
+            let read = file::parse(text.as_bytes());
+            assert!(read.problems.is_empty(), "{:?}", read.problems);
+            let gives = kept.came.is_none_or(|came| asked.gives(&read.fixtures[0], &came));
+            (fixture.answer, gives)
+        })
+    }
+
+    #[test]
+    fn members_of_all_kinds_are_kept() {
+        let body = r#"{"data":[{"index":0,"embedding":[0.5,1,1e-7],"object":"embedding","truncated":false}],
+            "usage":{"prompt_tokens":1,"cost":0.1},"provider":"p","model":"m2"}"#;
+        let (answer, gives) = kept(r#"{"model":"m","input":"a"}"#, body);
+        assert!(gives && matches!(answer, Answer::Embeddings(_)));
+        let base64 =
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"zczMPQAAwL8="}],"model":"m"}"#;
+        let (answer, gives) = kept(r#"{"model":"m","input":"a","encoding_format":"base64"}"#, base64);
+        assert!(gives && matches!(answer, Answer::Embeddings(_)));
+    }
+
+    #[test]
+    fn numbers_of_another_type_are_not_taken_for_floats() {
+        let body = r#"{"data":[{"index":0,"embedding":"zczMPQAAwL8="}]}"#;
+        for more in [r#""encoding_format":"base64_int8""#, r#""encoding_format":"base64","output_dtype":"int8""#] {
+            let (answer, _) = kept(&format!(r#"{{"model":"m","input":"a",{more}}}"#), body);
+            assert!(matches!(answer, Answer::Raw(_)), "{more}");
+        }
     }
 }

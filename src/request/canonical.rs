@@ -280,13 +280,6 @@ fn in_place(body: &mut Node<'_>, places: &Places) {
             }
         });
     }
-    for pointer in places.plain {
-        visit(body, pointer, &mut |node, _| {
-            if let Node::Object(members) = node {
-                members.retain(|(_, value)| matches!(value, Node::Object(_)) || !value.says_nothing());
-            }
-        });
-    }
     if !places.ids.is_empty() {
         let mut numbers = Numbers { seen: Vec::new() };
         let pointers: Vec<Vec<&str>> = places.ids.iter().map(|p| p.split('/').skip(1).collect()).collect();
@@ -295,6 +288,14 @@ fn in_place(body: &mut Node<'_>, places: &Places) {
         if let Some(results) = &places.results {
             visit(body, results.list, &mut |node, _| numbers.order(node, results));
         }
+    }
+    // Last: an empty result is one too.
+    for pointer in places.plain {
+        visit(body, pointer, &mut |node, _| {
+            if let Node::Object(members) = node {
+                members.retain(|(_, value)| matches!(value, Node::Object(_)) || !value.says_nothing());
+            }
+        });
     }
 }
 

@@ -11,13 +11,14 @@ pub(super) use collapse::Collapser;
 pub(super) use read::read;
 pub(super) use request::decode_body;
 
+use super::plain::Plain;
 use super::{
     AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords,
     Head, Places, Provider, Results, Route, Shape, UsageShape,
 };
 use crate::frame::{Frames, Framing, sse};
 use crate::json::Node;
-use crate::reply::{Answer, ErrorAnswer, Reply};
+use crate::reply::{ErrorAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde_json::{Value, json};
 
@@ -27,8 +28,8 @@ pub static PROVIDER: Provider = Provider {
     title: "Anthropic",
     routes: &[
         Route::post("/**/v1/messages", &MESSAGES),
-        Route::post("/**/v1/messages/count_tokens", &CountTokens),
-        Route { method: "GET", path: "/v1/models", when: is_ours, codec: &Models },
+        Route::post("/**/v1/messages/count_tokens", &COUNT_TOKENS),
+        Route { method: "GET", path: "/v1/models", when: is_ours, codec: &MODELS },
     ],
     credential: Credential { header: "x-api-key", prefix: "" },
     secret_headers: &["authorization"],
@@ -226,90 +227,26 @@ impl ChatWire for Messages {
 
 /// `/v1/messages/count_tokens`: kept verbatim, estimated where there is no fixture.
 /// <https://docs.anthropic.com/en/api/messages-count-tokens>
-#[derive(Debug)]
-pub(super) struct CountTokens;
+pub(super) static COUNT_TOKENS: Plain = Plain {
+    decode: |call| counted(call).map(|_| Request::new(Kind::Raw)),
+    error: Some(error),
+    ..Plain::new("anthropic-count-tokens", |call, _, _| {
+        counted(call).ok().map(|request| json!({"input_tokens": request.estimated_tokens()}))
+    })
+};
 
-impl Codec for CountTokens {
-    fn wire(&self) -> &'static str {
-        "anthropic-count-tokens"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        decode_body(call, call.param("model").cloned(), Some(Framing::Whole))?;
-        Ok(Request::new(Kind::Raw))
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        super::raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
-        let request = decode_body(call, call.param("model").cloned(), Some(Framing::Whole)).ok()?;
-        Some(json!({"input_tokens": request.estimated_tokens()}))
-    }
-
-    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
-        Some(error(e))
-    }
+fn counted<'a>(call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+    decode_body(call, call.param("model").cloned(), Some(Framing::Whole))
 }
 
 /// `/v1/models`, told from other providers' by its headers: kept verbatim, made up where there is no fixture.
 /// <https://docs.anthropic.com/en/api/models-list>
-#[derive(Debug)]
-struct Models;
-
-impl Codec for Models {
-    fn wire(&self) -> &'static str {
-        "anthropic-models"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        Ok(Request::new(Kind::Raw))
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        super::raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, models: &[&str]) -> Option<Value> {
-        let model =
-            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
-        let data: Vec<Value> = models.iter().map(model).collect();
-        Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
-    }
-}
+static MODELS: Plain = Plain::new("anthropic-models", |_, _, models| {
+    let model =
+        |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
+    let data: Vec<Value> = models.iter().map(model).collect();
+    Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
+});
 
 #[cfg(test)]
 mod tests {

@@ -8,9 +8,9 @@ use crate::frame::{Frame, Frames, Framing, eventstream};
 use crate::json::{self, Node, object};
 use crate::provider::{
     AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Collapsed, Encoding, Fault, FinishWords, Head,
-    Places, Progress, Shape, UsageShape, anthropic, parse_body, parse_frame, raw,
+    Places, Progress, Shape, UsageShape, VerbatimWire, anthropic, parse_body, parse_frame, raw,
 };
-use crate::reply::{Answer, RawAnswer, RawBody, Reply};
+use crate::reply::{RawAnswer, RawBody, Reply};
 use crate::request::{Kind, Message, Request, Role, Str};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -224,21 +224,20 @@ impl Codec for Other {
         "bedrock-invoke"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Raw
+    fn shape(&self) -> Shape<'_> {
+        Shape::Verbatim(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         let model = call.param("id").cloned().unwrap_or_default();
         Ok(Request { model, framing: framing(self.streamed), ..Request::new(Kind::Raw) })
     }
+}
 
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
+impl VerbatimWire for Other {
+    /// A stream's messages are looked into, so that exceptions are found, and its end.
+    fn framing(&self, told: Framing) -> Framing {
+        told
     }
 
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
@@ -286,16 +285,13 @@ impl Collapse for Verbatim {
         self.body.len()
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            Answer::Raw(RawAnswer {
-                status: self.status,
-                content_type: std::mem::take(&mut self.content_type),
-                retry_after: None,
-                body: RawBody::Bytes(std::mem::take(&mut self.body)),
-            })
-        };
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        Collapsed::Body(RawAnswer {
+            status: self.status,
+            content_type: std::mem::take(&mut self.content_type),
+            retry_after: None,
+            body: RawBody::Bytes(std::mem::take(&mut self.body)),
+        })
     }
 }
 
@@ -303,7 +299,7 @@ impl Collapse for Verbatim {
 mod tests {
     use super::*;
     use crate::provider::laws::{Outcome, carried, golden, native, round_trip, with_request};
-    use crate::reply::{Part, ToolCall};
+    use crate::reply::{Answer, Part, ToolCall};
 
     const STREAM: Messages = Messages { streamed: true };
     const PATH: &str = "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0/invoke-with-response-stream";

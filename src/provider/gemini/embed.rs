@@ -2,7 +2,6 @@
 //! <https://ai.google.dev/api/embeddings>,
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api>
 
-use super::USAGE;
 use super::request::{Content, Many, model};
 use crate::json::{Node, object};
 use crate::provider::embeddings::{numbers, vector};
@@ -13,6 +12,18 @@ use crate::reply::Embeddings;
 use crate::request::{Kind, Request, Str, estimate_tokens};
 use serde::Deserialize;
 use std::borrow::Cow;
+
+/// <https://ai.google.dev/api/embeddings#EmbeddingUsageMetadata>
+static USAGE: UsageShape = UsageShape {
+    input: "/promptTokenCount",
+    output: "",
+    total: "",
+    cached: "",
+    cache_write: "",
+    reasoning: "",
+    input_excludes_cached: false,
+    output_excludes_reasoning: false,
+};
 
 /// The wire of `:embedContent`.
 pub(in crate::provider) static EMBED: Embed = Embed { form: Form::One };

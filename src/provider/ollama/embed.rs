@@ -153,7 +153,7 @@ mod tests {
     fn vectors_come_back() {
         let vectors = Embeddings {
             vectors: vec![vec![-0.006746773, 1.0], vec![5.5e-5, 0.0]],
-            usage: serde_json::from_str(r#"{"total_duration":22283583,"prompt_eval_count":2}"#).ok(),
+            usage: serde_json::from_str(r#"{"total_duration":22283583,"load_duration":1,"prompt_eval_count":2}"#).ok(),
             model: Some("nomic-embed-text".into()),
             id: None,
         };

@@ -1,6 +1,6 @@
 //! Puts a response together: from the object that its terminal event holds, or from the events before it.
 
-use super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, native_of, raw};
+use super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, growth, native_of, raw};
 use super::plain::{self, Piece};
 use super::{COMPLETED, GROWS, Grows, INCOMPLETE, texts};
 use crate::frame::{Frame, Framing};
@@ -40,7 +40,7 @@ impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
         if self.whole {
             self.take_whole(frame)?;
-        } else if !matches!(frame.data.trim_ascii(), DONE | b"") && !self.plain(frame.data)? {
+        } else if !matches!(frame.data.trim_ascii(), DONE | b"") && !self.plain(frame.data) {
             self.take_event(frame)?;
         }
         Ok(self.progress)
@@ -127,20 +127,15 @@ impl Collapser {
     }
 
     /// Adds a piece of text to an item that is there; `false` where the event is another one.
-    fn plain(&mut self, data: &[u8]) -> Result<bool, Fault> {
-        let Some(piece) = std::str::from_utf8(data).ok().and_then(plain::piece) else { return Ok(false) };
+    fn plain(&mut self, data: &[u8]) -> bool {
+        let Some(piece) = std::str::from_utf8(data).ok().and_then(plain::piece) else { return false };
         let Piece { row, output_index, index, literal } = piece;
         let Some(slot) = self.slots.iter_mut().rfind(|slot| slot.output_index == Some(output_index)) else {
-            return Ok(false);
+            return false;
         };
-        let Some(text) = text_of(&mut slot.item, row, index) else { return Ok(true) };
-        let inner = &literal[1..literal.len() - 1];
-        match inner.contains('\\') {
-            false => text.push_str(inner),
-            true => text.push_str(native_of(literal.as_bytes())?.as_str().unwrap_or("")),
-        }
-        self.kept_bytes += inner.len();
-        Ok(true)
+        let Some(text) = text_of(&mut slot.item, row, index) else { return true };
+        self.kept_bytes += growth::append(text, literal);
+        true
     }
 
     fn take_event(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {

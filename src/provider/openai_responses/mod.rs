@@ -198,10 +198,15 @@ fn texts<'n>(parts: Option<&'n Node<'_>>) -> impl Iterator<Item = &'n str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::laws::{Outcome, carried, collapse, round_trip, with_request};
+    use super::super::laws::{Outcome, carried, collapse, golden, hash, indifferent, native, round_trip, with_request};
+    use super::super::{Collapsed, Progress};
     use super::*;
-    use crate::frame::Framing;
+    use crate::fixture::{Fixture, Match};
+    use crate::frame::{Frame, Framing};
+    use crate::keep::AskedFor;
+    use crate::redact::Redactor;
     use crate::reply::{Part, ToolCall};
+    use crate::request::Kind;
 
     const PATH: &str = "/v1/responses";
     const ASK: &str = r#"{"model":"gpt-5","stream":true,"input":"hi"}"#;
@@ -328,5 +333,165 @@ mod tests {
                 assert_eq!(collapse(codec, Framing::Sse, [&frames.bytes[..*end]]), Outcome::Cut);
             }
         });
+    }
+
+    // ------------------------------------------------------------------------------------- what is kept of an answer
+
+    /// A response with these items, which comes back as it was, whole and streamed.
+    #[track_caller]
+    fn kept(items: &str) -> Node<'static> {
+        let response = format!(r#"{{"id":"resp_1","status":"completed","output":[{items}]}}"#);
+        let event = format!("data: {{\"type\":\"response.completed\",\"response\":{response}}}\n\n");
+        for (framing, body) in [(Framing::Whole, &response), (Framing::Sse, &event)] {
+            golden(&Responses, framing, body.as_bytes());
+            assert_eq!(native(&Responses, framing, body.as_bytes()), Node::parse(&response).unwrap());
+        }
+        Node::parse(&response).unwrap().into_owned()
+    }
+
+    const MESSAGE: &str =
+        r#"{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"output_text","text":"hi"}]}"#;
+
+    #[test]
+    fn a_thought_without_a_word_is_kept() {
+        let native = kept(&format!(r#"{{"type":"reasoning","id":"rs_1","summary":[]}},{MESSAGE}"#));
+        assert_eq!(Responses.read(&native).parts, [Part::text("hi")]);
+    }
+
+    #[test]
+    fn thoughts_keep_their_place_their_blob_and_their_status() {
+        kept(r#"{"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"hm"}],"status":"completed"},
+            {"type":"reasoning","id":"rs_2","summary":[{"type":"summary_text","text":"a"}],"encrypted_content":null},
+            {"type":"reasoning","id":"rs_3","summary":[{"type":"summary_text","text":"b"}],"encrypted_content":"x","format":"f"}"#
+            .replace('\n', "").as_str());
+    }
+
+    #[test]
+    fn a_call_keeps_who_made_it_and_where_it_goes() {
+        let call = r#"{"id":"fc_1","type":"function_call","call_id":"c","name":"f","arguments":"{}","namespace":"n",
+            "caller":{"type":"program","id":"p"},"async":true,"status":"completed"}"#;
+        kept(&call.replace('\n', ""));
+        kept(r#"{"type":"function_call","id":"fc_1","name":"f","arguments":{"a":1}}"#);
+    }
+
+    #[test]
+    fn a_call_with_text_needs_no_declaration() {
+        let call = r#"{"id":"ctc_1","type":"custom_tool_call","call_id":"c","name":"apply_patch","input":"*** Begin","namespace":"n"}"#;
+        let call = Responses.read(&kept(call)).parts.remove(0);
+        assert!(matches!(call, Part::ToolCall(ToolCall { custom: true, arguments, .. }) if arguments == "*** Begin"));
+    }
+
+    #[test]
+    fn two_texts_of_one_message_stay_two() {
+        let native = kept(
+            r#"{"id":"m","type":"message","phase":"commentary","content":[{"type":"output_text","text":"a"},
+            {"type":"output_text","text":"","annotations":[{"type":"file_citation"}]},{"type":"refusal","refusal":"no"},
+            {"type":"output_text","text":"b"},{"type":"hologram","of":[1]}]}"#
+                .replace('\n', "")
+                .as_str(),
+        );
+        let reply = Responses.read(&native);
+        assert_eq!((reply.parts.len(), reply.refusal.as_deref()), (2, Some("no")));
+    }
+
+    #[test]
+    fn items_of_other_kinds_stand_where_they_stood() {
+        let search =
+            r#"{"id":"ws_1","type":"web_search_call","status":"failed","action":{"type":"search","query":"q"}}"#;
+        kept(&format!(
+            r#"{search},{MESSAGE},{{"id":"x","type":"new_thing","content":[{{"text":"t"}}]}},{search},{{"no":"type"}}"#
+        ));
+    }
+
+    #[test]
+    fn nothing_is_made_up_around_the_items() {
+        let body =
+            r#"{"id":"r","object":"response","created_at":1.5,"output":[],"usage":{"input_tokens":1},"tools":null}"#;
+        golden(&Responses, Framing::Whole, body.as_bytes());
+        assert_eq!(native(&Responses, Framing::Whole, body.as_bytes()), Node::parse(body).unwrap());
+    }
+
+    #[test]
+    fn an_item_that_was_cut_is_so_in_its_event() {
+        let call =
+            r#"{"id":"fc","type":"function_call","call_id":"c","name":"f","arguments":"{","status":"incomplete"}"#;
+        let response = format!(r#"{{"status":"incomplete","output":[{call}]}}"#);
+        let frames = Responses.stream(
+            &Node::parse(&response).unwrap(),
+            &Encoding { request: &Request::new(Kind::Chat), chunk_chars: 1, now: 0, seed: 0 },
+        );
+        let text = String::from_utf8(frames.bytes).unwrap();
+        let done = text.split("\n\n").find(|event| event.contains("output_item.done")).unwrap();
+        assert!(done.contains("\"status\":\"incomplete\""), "{done}");
+    }
+
+    #[test]
+    fn a_blob_that_differs_between_two_events_is_noticed() {
+        let item =
+            |blob: &str| format!(r#"{{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"{blob}"}}"#);
+        let request = Request { framing: Framing::Sse, ..Request::new(Kind::Chat) };
+        let asked = AskedFor { codec: &Responses, request };
+        let gives = |done: &str, listed: &str| {
+            let head = AnswerHead { framing: Framing::Sse, status: 200, content_type: "" };
+            let mut collapser = ChatWire::collapser(&Responses, &head);
+            let events = [
+                format!(r#"{{"type":"response.output_item.done","output_index":0,"item":{done}}}"#),
+                format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{listed}]}}}}"#),
+            ];
+            let progress = events.map(|event| collapser.push(&Frame::data(event.as_bytes())).unwrap());
+            assert_eq!(progress[1], Progress::Done);
+            let collapsed: Collapsed = collapser.finish();
+            let kept = asked.keep(collapsed, &Redactor::default()).unwrap();
+            let mut fixture = Fixture::new(Match::default(), kept.answer);
+            fixture.native = kept.native.map(Box::new);
+            asked.gives(&fixture, &kept.came.unwrap())
+        };
+        assert!(gives(&item("a"), &item("a")));
+        assert!(!gives(&item("a"), &item("b")));
+    }
+
+    // ------------------------------------------------------------------------------------------------------ identity
+
+    #[test]
+    fn what_a_model_sees_makes_another_request() {
+        let ask = r#"{"model":"m","instructions":"be brief","temperature":0.5,"store":false,"user":"u",
+            "tools":[{"type":"function","name":"f","parameters":{"id":"x"}}],"previous_response_id":"resp_1",
+            "input":[{"role":"user","content":[{"type":"input_text","text":"hi"},{"type":"input_image","image_url":"data:a"}]},
+            {"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"e"},
+            {"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"id\":\"42\",\"n\":1}","namespace":"n"},
+            {"type":"function_call_output","call_id":"c1","output":"{\"id\":\"42\"}"},
+            {"type":"message","id":"msg_1","role":"assistant","status":"completed","phase":"final_answer",
+             "content":[{"type":"output_text","text":"a","parsed":{"b":1},"annotations":[{"type":"url_citation","url":"u"}]}]},
+            {"type":"item_reference","id":"rs_2"},{"type":"mcp_approval_response","approval_request_id":"mcpr_1","approve":true}]}"#;
+        let ids = ["/input/1/id", "/input/2/id", "/input/4/id", "/input/6/approval_request_id"];
+        let unseen = ["/store", "/user", "/input/4/content/0/parsed/b"];
+        let mut known: Vec<&str> = ids.into_iter().chain(unseen).collect();
+        let mut found = indifferent(PATH, ask);
+        (known.sort_unstable(), found.sort_unstable());
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn results_of_parallel_calls_come_in_any_order_and_arguments_in_any_form() {
+        let ask = |items: &[&str]| {
+            let call = |n: u8, arguments: &str| {
+                format!(
+                    r#"{{"type":"function_call","id":"f{n}","call_id":"c{n}","name":"f","arguments":"{arguments}"}}"#
+                )
+            };
+            let body = format!(
+                r#"{{"model":"m","input":[{},{},{}]}}"#,
+                call(1, r#"{\"city\": \"Paris\", \"n\": 1.0}"#),
+                call(2, ""),
+                items.join(",")
+            );
+            hash(PATH, &Node::parse(&body).unwrap())
+        };
+        let (a, b) = (
+            r#"{"type":"function_call_output","call_id":"c1","output":""}"#,
+            r#"{"type":"function_call_output","call_id":"c2","output":"2"}"#,
+        );
+        assert_eq!(ask(&[a, b]), ask(&[b, a]));
+        assert_ne!(ask(&[a, b]), ask(&[a, &b.replace("c2", "c1")]));
     }
 }
