@@ -98,6 +98,12 @@ impl UsageShape {
         has(self.input) && has(self.output) && has(self.total)
     }
 
+    /// How many of these names a usage object has.
+    fn names(&self, usage: &Usage) -> usize {
+        let names = [self.input, self.output, self.total, self.cached, self.cache_write, self.reasoning];
+        names.into_iter().filter(|name| !name.is_empty() && number(usage, name).is_some()).count()
+    }
+
     /// Reads the counts from a usage object in these names; `None` where it has none of them.
     pub fn read(&self, usage: &Usage) -> Option<Counts> {
         let get = |pointer: &str| if pointer.is_empty() { None } else { number(usage, pointer) };
@@ -177,20 +183,18 @@ pub fn usage_out(shape: &UsageShape, usage: &Usage) -> Usage {
     if shape.fits(usage) {
         return usage.clone();
     }
+    // The more of a shape's names are there, the surer it is that they are meant.
     let shapes = || PROVIDERS.iter().flat_map(|p| p.routes).filter_map(|r| r.codec.usage_shape());
-    // The more of a shape's names fit, the surer it is that they are meant: those with a total come first.
-    let (with_total, without) = (shapes().filter(|s| !s.total.is_empty()), shapes().filter(|s| s.total.is_empty()));
-    if let Some(counts) = with_total.chain(without).filter(|s| s.fits(usage)).find_map(|s| s.read(usage)) {
-        return shape.write(&counts);
-    }
+    let foreign = shapes().filter(|s| s.fits(usage)).reduce(|a, b| if b.names(usage) > a.names(usage) { b } else { a });
     let own = shape.read(usage);
-    match own.or_else(|| shapes().find_map(|s| s.read(usage))) {
-        Some(counts) if own.is_none() => shape.write(&counts),
-        counts => {
-            let mut filled = shape.write(&counts.unwrap_or_default());
-            for (name, value) in usage {
-                filled.insert(name.clone(), value.clone());
-            }
+    match (own, foreign.or_else(|| shapes().find(|s| s.read(usage).is_some()))) {
+        (own, Some(foreign)) if own.is_none() || foreign.names(usage) > shape.names(usage) => {
+            shape.write(&foreign.read(usage).unwrap_or_default())
+        }
+        (own, _) => {
+            let mut filled = shape.write(&own.unwrap_or_default());
+            let said = usage.iter().filter(|(_, value)| !value.is_null());
+            said.for_each(|(name, value)| drop(filled.insert(name.clone(), value.clone())));
             filled
         }
     }
@@ -238,5 +242,56 @@ pub fn embeddings_usage<'r>(shape: &UsageShape, embeddings: &'r Embeddings, requ
             let counts = Counts { input: request.estimated_tokens(), ..Counts::default() };
             Node::from(&Value::Object(shape.write(&counts))).into_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_name;
+    use super::*;
+    use serde_json::json;
+
+    /// What this provider's first chat endpoint sends of this usage.
+    fn sent(provider: &str, usage: Value) -> Value {
+        let routes = by_name(provider).expect("a provider").routes;
+        let shape = routes.iter().find_map(|r| r.codec.finish_words().and(r.codec.usage_shape())).expect("a shape");
+        let Value::Object(usage) = usage else { panic!("no object") };
+        Value::Object(usage_out(shape, &usage))
+    }
+
+    #[test]
+    fn what_is_there_in_part_is_completed_and_stays() {
+        for (provider, part, whole) in [
+            (
+                "gemini",
+                json!({"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": null}),
+                json!({"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6}),
+            ),
+            (
+                "openai",
+                json!({"prompt_tokens": 5, "total_tokens": 9}),
+                json!({"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 9}),
+            ),
+            (
+                "openai",
+                json!({"cost": 0.1}),
+                json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0.1}),
+            ),
+        ] {
+            assert_eq!(sent(provider, part), whole, "{provider}");
+        }
+    }
+
+    #[test]
+    fn another_provider_s_names_are_translated() {
+        let anthropic = json!({"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 3});
+        let translated = json!({"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6, "cachedContentTokenCount": 3});
+        assert_eq!(sent("gemini", anthropic), translated);
+        let gemini =
+            json!({"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 7, "thoughtsTokenCount": 1});
+        assert_eq!(
+            sent("anthropic", gemini),
+            json!({"input_tokens": 4, "output_tokens": 3, "output_tokens_details": {"thinking_tokens": 1}})
+        );
     }
 }
