@@ -3,7 +3,7 @@
 use super::super::{finish_in, growth};
 use super::{BLOCKED, FINISH, signature};
 use crate::json::Node;
-use crate::reply::{Part, Reply, ToolCall};
+use crate::reply::{Part, Reply, ToolCall, Usage};
 
 /// The numbers that stand for finish reasons where a client asks for `enum-encoding=int`; those after 5 are not the same
 /// in the Gemini API and Vertex AI. <https://ai.google.dev/api/generate-content#FinishReason>
@@ -14,12 +14,8 @@ const BLOCK_REASONS: [&str; 5] = ["", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITE
 
 pub(super) fn read(native: &Node<'_>) -> Reply {
     let word = |name: &str| native.word(name).map(str::to_owned);
-    let mut reply = Reply {
-        id: word("responseId"),
-        model: word("modelVersion"),
-        usage: native.get("usageMetadata").map(Node::to_map).filter(|usage| !usage.is_empty()),
-        ..Reply::default()
-    };
+    let mut reply =
+        Reply { id: word("responseId"), model: word("modelVersion"), usage: usage(native), ..Reply::default() };
     let Some(candidate) = first(native).map(|(_, candidate)| candidate) else {
         reply.finish = block_reason(native).map(|reason| format!("{BLOCKED}{reason}"));
         return reply;
@@ -31,6 +27,12 @@ pub(super) fn read(native: &Node<'_>) -> Reply {
         reply.finish = Some("tool_calls".into());
     }
     reply
+}
+
+fn usage(native: &Node<'_>) -> Option<Usage> {
+    let mut usage = native.get("usageMetadata")?.to_map();
+    usage.retain(|_, count| !count.is_null());
+    (!usage.is_empty()).then_some(usage)
 }
 
 /// The candidate that an answer is read from, and its place.
