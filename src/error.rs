@@ -44,6 +44,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing can be recorded into the folder that recordings go to.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        remedy: String,
+    },
     /// The command after `--` cannot be started.
     Command {
         /// The program's name.
@@ -79,6 +88,7 @@ impl Error {
             | Error::Usage(_)
             | Error::Fixtures(_)
             | Error::Io { .. }
+            | Error::Folder { .. }
             | Error::Command { .. }
             | Error::System { .. } => 2,
         }
@@ -108,6 +118,9 @@ impl fmt::Display for Error {
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
             Error::Io { verb, path, source } => write!(f, "cannot {verb} {}: {source}", path.display()),
+            Error::Folder { path, source, remedy } => {
+                write!(f, "cannot record into {}: {source}; {remedy}", path.display())
+            }
             Error::Command { program, source } => write!(f, "cannot run '{}': {source}", program.escape_debug()),
             Error::Unhealthy { url, problem } => write!(f, "no healthy server at {url}: {problem}"),
             Error::System { what, source } => write!(f, "the system gives no {what}: {source}"),
@@ -120,6 +133,7 @@ impl std::error::Error for Error {
         match self {
             Error::Bind { source, .. }
             | Error::Io { source, .. }
+            | Error::Folder { source, .. }
             | Error::Command { source, .. }
             | Error::System { source, .. } => Some(source),
             Error::Value { .. }
@@ -181,6 +195,15 @@ mod tests {
                 Error::Io { verb: "read", path: "a/b".into(), source: io(io::ErrorKind::NotFound) },
                 2,
                 "cannot read a/b: what the system said",
+            ),
+            (
+                Error::Folder {
+                    path: "a/recorded".into(),
+                    source: io(io::ErrorKind::StorageFull),
+                    remedy: "make room".into(),
+                },
+                2,
+                "cannot record into a/recorded: what the system said; make room",
             ),
             (
                 Error::Command { program: "pytest".into(), source: io(io::ErrorKind::NotFound) },

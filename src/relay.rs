@@ -1,13 +1,15 @@
 //! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
 //! through only when the recording is safe.
 
-use crate::app::{App, Going, RequestKey};
+use crate::app::{App, Going};
 use crate::body::{Body, Broken};
 use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
 use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
 use crate::record::{Beside, Plan};
 use crate::reply::Answer;
+use crate::request::Kind;
+use crate::twins::Turn;
 use crate::upstream::{AnswerBody, UpstreamError};
 use crate::wire::WireTee;
 use bytes::Bytes;
@@ -46,8 +48,8 @@ pub struct Recording {
     app: Rc<App>,
     plan: Option<Plan>,
     tee: Tee,
-    /// Released when the recording has ended, well or not.
-    pub turn: Option<InFlight>,
+    /// Dropped when the recording has ended, well or not.
+    turn: Option<Turn>,
     started: Instant,
     /// What an error answer said of when to ask again, in seconds.
     retry_after: Option<u64>,
@@ -55,33 +57,6 @@ pub struct Recording {
     timings: Option<Vec<Instant>>,
     /// The server does not stop before it has ended.
     _going: Going,
-}
-
-/// A request that others like it wait for; dropped, it lets them go on.
-#[derive(Debug)]
-pub struct InFlight {
-    /// The app that keeps the list.
-    pub app: Rc<App>,
-    /// The request's hash and its test.
-    pub key: RequestKey,
-}
-
-impl InFlight {
-    /// The answer was recorded: those that wait have no need to ask for themselves.
-    fn recorded(&self) {
-        if let Some(waiting) = self.app.in_flight.borrow().get(&self.key) {
-            waiting.recorded.set(true);
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let waiting = self.app.in_flight.borrow_mut().remove(&self.key);
-        if let Some(waiting) = waiting {
-            waiting.over.notify_waiters();
-        }
-    }
 }
 
 /// Why an answer is relayed and not recorded.
@@ -207,7 +182,7 @@ impl Recording {
     pub fn begin(
         app: &Rc<App>,
         plan: Plan,
-        turn: Option<InFlight>,
+        turn: Option<Turn>,
         codec: &'static dyn Codec,
         asked: Framing,
         status: u16,
@@ -305,6 +280,11 @@ impl Recording {
     /// Writes the recording to disk and puts it into the table.
     async fn save(&mut self) -> Option<String> {
         let mut plan = self.plan.take()?;
+        if let Some(turn) = &mut self.turn
+            && !turn.may_save().await
+        {
+            return None; // the answer to a request like it came first
+        }
         plan.number(&mut self.app.repeats.borrow_mut());
         let mut answer = self.tee.collapser.finish();
         if let Answer::Raw(raw) = &mut answer {
@@ -312,28 +292,33 @@ impl Recording {
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));
-        let failed = store(&self.app, plan, answer, Beside { wire, timings, framing: self.tee.framing }).await;
-        if let Some(turn) = self.turn.take().filter(|_| failed.is_none()) {
-            turn.recorded();
+        let turn = self.turn.take();
+        let (answers, failure) =
+            store(&self.app, plan, answer, Beside { wire, timings, framing: self.tee.framing }).await;
+        if let Some(turn) = turn.filter(|_| answers) {
+            turn.saved();
         }
-        failed
+        failure
     }
 }
 
-/// Writes a recording on a thread that may block, then puts it into the table.
-async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> Option<String> {
+/// Writes a recording on a thread that may block, then puts it into the table, written or not. Whether it answers from
+/// now on, and why it could not be written.
+async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> (bool, Option<String>) {
     let redactor = app.redactor.clone();
     let saved = tokio::task::spawn_blocking(move || plan.save(answer, beside, &redactor)).await;
-    let failure = match saved {
-        Ok(Ok(saved)) => {
-            app.register(saved);
-            return None;
+    match saved {
+        Ok(Ok(saved)) => (app.register(saved), None),
+        Ok(Err(mut e)) => {
+            let unwritten = e.fixture.take();
+            let failure = e.to_string();
+            (app.register_unwritten(&failure, unwritten.map(|fixture| (e.path, *fixture))), Some(failure))
         }
-        Ok(Err(e)) => e.to_string(),
-        Err(e) => format!("cannot write the recording: {e}"),
-    };
-    app.record_failed(&failure);
-    Some(failure)
+        Err(e) => {
+            let failure = format!("cannot write the recording: {e}");
+            (app.register_unwritten(&failure, None), Some(failure))
+        }
+    }
 }
 
 fn timings(started: Instant, at: &[Instant]) -> RecordedTimings {
@@ -424,6 +409,22 @@ struct Flow {
 
 impl Flow {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        self.unread(None);
+        let next = self.poll_next(cx);
+        if let Poll::Ready(Some(Ok(_))) = next {
+            self.unread(Some(tokio::time::Instant::now()));
+        }
+        next
+    }
+
+    /// Tells requests that wait for this one whether its client reads.
+    fn unread(&self, since: Option<tokio::time::Instant>) {
+        if let Some(turn) = self.recording.as_ref().and_then(|recording| recording.turn.as_ref()) {
+            turn.unread(since);
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         // A fast upstream gives way to other connections now and then.
         let turn = ready!(poll_proceed(cx));
         loop {

@@ -148,10 +148,8 @@ fn what_may_have_reached_the_upstream_is_sent_again_only_if_it_is_idempotent() {
 #[test]
 fn a_connection_that_was_closed_while_it_was_idle_costs_no_request() {
     for round in 0..50 {
-        let upstream = ScriptedUpstream::start(vec![
-            [answer(200, "", "one"), vec![Step::Close]].concat(),
-            answer(200, "", "two"),
-        ]);
+        let upstream =
+            ScriptedUpstream::start(vec![[answer(200, "", "one"), vec![Step::Close]].concat(), answer(200, "", "two")]);
         run(async {
             let client = client(PATIENT);
             assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("one"));

@@ -5,9 +5,10 @@ use crate::body::Body;
 use crate::clock;
 use crate::frame::Framing;
 use crate::record::Plan;
-use crate::relay::{self, InFlight};
+use crate::relay;
 use crate::replay;
 use crate::reply::ErrorAnswer;
+use crate::twins::Turn;
 use crate::upstream::{BaseUrl, Outgoing, Signing, UpstreamError, forward_headers, relay_headers, sign};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Response};
@@ -22,7 +23,7 @@ impl Exchange<'_> {
         base: &BaseUrl,
         framing: Framing,
         plan: Option<Plan>,
-        turn: Option<InFlight>,
+        turn: Option<Turn>,
     ) -> Response<Body> {
         let app = self.app;
         let mut headers = forward_headers(self.head.headers);
