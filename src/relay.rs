@@ -99,11 +99,16 @@ struct Tee {
     progress: Progress,
     /// A frame that has begun holds an end marker: none of it goes on until it is complete.
     holding: bool,
+    /// Nothing has come yet.
+    empty: bool,
+    /// A body that is empty is whole: it was told that there is none.
+    may_be_empty: bool,
 }
 
 impl Tee {
     fn new(codec: &'static dyn Codec, head: &AnswerHead<'_>, max_bytes: usize) -> Self {
         let markers = codec.end_markers();
+        let bodiless = matches!(head.status, 202 | 204 | 205); // the first may have one
         Tee {
             decoder: Decoder::new(head.framing),
             collapser: codec.collapser(head),
@@ -113,11 +118,15 @@ impl Tee {
             max_bytes,
             progress: Progress::More,
             holding: false,
+            empty: true,
+            may_be_empty: bodiless && codec.kind() == Kind::Raw,
         }
     }
 
     /// Takes a chunk; how many of its bytes may go on before the recording is safe.
     fn feed(&mut self, chunk: &[u8]) -> Result<usize, Unrecorded> {
+        self.empty &= chunk.is_empty();
+        self.collapser.keep(chunk);
         let mut at = 0;
         while let Status::Frame { frame, used } = self.decoder.next(&chunk[at..]).map_err(Unrecorded::Unframed)? {
             self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?;
@@ -142,6 +151,10 @@ impl Tee {
 
     /// The body ended cleanly.
     fn end(&mut self) -> Result<(), Unrecorded> {
+        if self.empty && self.may_be_empty {
+            self.progress = Progress::Finished;
+            return Ok(());
+        }
         if self.progress == Progress::Done {
             return Ok(());
         }
@@ -160,6 +173,7 @@ impl Tee {
 /// It would not be recorded; why.
 pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -> Result<Answer, String> {
     let mut tee = Tee::new(codec, head, usize::MAX);
+    tee.may_be_empty |= codec.kind() == Kind::Raw;
     tee.feed(body).and_then(|_| tee.end()).map_err(|why| why.to_string())?;
     Ok(tee.collapser.finish())
 }
@@ -204,11 +218,10 @@ impl Recording {
         let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let framing = if success { codec.framing(framing_of(content_type, asked)) } else { Framing::Whole };
         let head = AnswerHead { framing, status, content_type };
-        let tee = if success {
-            Tee::new(codec, &head, app.config.max_record_bytes)
-        } else {
-            Tee::new(crate::provider::verbatim(), &head, app.config.max_record_bytes)
-        };
+        let codec = if success { codec } else { crate::provider::verbatim() };
+        let mut tee = Tee::new(codec, &head, app.config.max_record_bytes);
+        let told_empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+        tee.may_be_empty |= told_empty && codec.kind() == Kind::Raw;
         // A date would be long past when it is replayed.
         let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers, &app.redactor));

@@ -399,6 +399,15 @@ impl RawClient {
         within(read_chunk(&mut self.stream, &mut self.buffer)).await.expect("a whole chunk")
     }
 
+    /// As many bytes of a chunked body, of whichever chunks.
+    pub async fn read_exact_of_chunks(&mut self, length: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        while got.len() < length {
+            got.extend(self.read_chunk().await.expect("more chunks"));
+        }
+        got
+    }
+
     /// As many bytes.
     pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         within(read_exact(&mut self.stream, &mut self.buffer, length)).await.expect("as many bytes")
