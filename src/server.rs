@@ -253,14 +253,19 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
-/// was not answered.
+/// was not answered, a recording was not written, or an upstream that was to be recorded gave nothing but refusals.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     app.write_report()?;
     let counts = app.counts.borrow();
+    let config = &app.config;
+    let refusing = counts.refusing().filter(|upstream| config.record && !(config.record_errors && upstream.answers()));
+    let refusing: Vec<_> = refusing.collect();
+    refusing.iter().for_each(|upstream| app.log.error(upstream));
     if command.is_empty() {
         app.log.info(&*counts);
         return Ok(code);
     }
     counts.summarize(&app.table.borrow(), &app.log);
-    Ok(if code == 0 && counts.misses > 0 { 1 } else { code })
+    let failed = counts.misses > 0 || counts.record_errors > 0 || !refusing.is_empty();
+    Ok(if code == 0 && failed { 1 } else { code })
 }

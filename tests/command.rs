@@ -188,6 +188,22 @@ fn what_is_recorded_is_used() {
     assert_eq!(unused, ["rules.json", "rules.json"], "the recording is not among them");
 }
 
+#[test]
+fn a_recording_that_was_not_written_fails_a_command_that_went_well() {
+    let folder = Folder::new();
+    let upstream = aimock::Mock::builder().start().unwrap();
+    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let options = ["--record", "--provider-openai", &upstream.url()];
+    let recorded = folder.0.join("recorded");
+    let mut command = vec!["sh", "-c", "rm -r \"$0\" && : > \"$0\" && exec \"$@\"", recorded.to_str().unwrap()];
+    let client = client_command();
+    command.extend(client.iter().map(String::as_str));
+    let (code, _, stderr) = run(aimock(&folder.0, &options, &command).env("ASK", "new question,new question"));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("1 requests answered by fixtures (0 drifted), 1 relayed, 0 recorded"), "{stderr}");
+    assert!(stderr.contains("1 recordings could not be written"), "{stderr}");
+}
+
 /// Starts a command that says `ready` and waits for signals, sends one, and waits for the end.
 fn signalled(options: &[&str], script: &str, signal: &str) -> (i32, String, Folder) {
     let folder = Folder::new();
