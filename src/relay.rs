@@ -357,7 +357,9 @@ pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &
             let all = all.clone().unwrap_or_default();
             recording.feed(&all);
             let failed = recording.end().await;
-            return (Body::whole(all), failed);
+            let promised = len.filter(|len| *len != all.len() as u64); // to `HEAD`, a length alone
+            let body = promised.map(|len| Body::Relayed(Relayed { flow: None, len: Some(len) }));
+            return (body.unwrap_or_else(|| Body::whole(all)), failed);
         }
         flow.take(first);
     }

@@ -33,10 +33,10 @@ fn block(folder: &Folder) {
 // ------------------------------------------------------------------------------------------------ at the start
 
 /// The program, told to record into a folder, in a shell that says something before.
-fn recording(shell: &str, folder: &Path) -> Command {
+fn recording(shell: &str, folder: &Path, upstream: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_aimock"));
-    command.args(["--port", "0", "--record", "--provider-openai", NOWHERE, "-f"]).arg(folder);
+    command.args(["--port", "0", "--record", "--provider-openai", upstream, "-f"]).arg(folder);
     command
 }
 
@@ -50,18 +50,18 @@ fn refused(command: &mut Command) -> String {
 fn a_file_in_the_folders_place_ends_the_start() {
     let folder = Folder::new();
     folder.write("recorded", "in the way");
-    let stderr = refused(&mut recording(":", folder.path()));
+    let stderr = refused(&mut recording(":", folder.path(), NOWHERE));
     let told = format!("cannot record into {}: a file stands where", folder.path().join("recorded").display());
     assert!(stderr.contains(&told) && stderr.contains("remove that file"), "{stderr}");
     let file = folder.write("a.txt", "no folder at all");
-    assert!(refused(&mut recording(":", &file)).contains("remove that file"));
+    assert!(refused(&mut recording(":", &file, NOWHERE)).contains("remove that file"));
 }
 
 #[test]
 fn a_disk_without_room_ends_the_start() {
     let folder = Folder::new();
     // An empty file can still be made.
-    let stderr = refused(&mut recording("trap '' XFSZ; ulimit -f 0", folder.path()));
+    let stderr = refused(&mut recording("trap '' XFSZ; ulimit -f 0", folder.path(), NOWHERE));
     assert!(stderr.contains("cannot record into ") && stderr.contains("make room there"), "{stderr}");
     assert_eq!(folder.files(), [], "nothing is left of the try");
 }
@@ -268,8 +268,8 @@ async fn a_disk_that_is_full_leaves_no_broken_file_and_is_not_green() {
     let folder = Folder::new();
     let report = folder.path().join("report");
     // No file may grow beyond 16 KiB: the write ends in the middle, as on a full disk.
-    let mut command = recording("trap '' XFSZ; ulimit -f 32", folder.path());
-    command.args(["--provider-openai", &upstream.url(), "--report"]).arg(&report);
+    let mut command = recording("trap '' XFSZ; ulimit -f 32", folder.path(), &upstream.url());
+    command.arg("--report").arg(&report);
     let (program, address) = Program::listening(&mut command);
     for source in ["proxy", "fixture"] {
         let got = ask(address, streamed("long")).await;

@@ -33,6 +33,9 @@ fn clean() -> Step {
 
 // ------------------------------------------------------------------------------------------------ streams
 
+/// What a stream is, its content type, its events, how it ends, and why it is not saved.
+type Row = (&'static str, &'static str, Vec<String>, Step, Option<&'static str>);
+
 #[tokio::test]
 async fn a_stream_is_saved_where_it_is_a_whole_success() {
     let s = |text: &str| text.to_owned();
@@ -41,8 +44,7 @@ async fn a_stream_is_saved_where_it_is_a_whole_success() {
     let failed = event(r#"{"error":{"message":"overloaded","type":"server_error"}}"#);
     let sse = "text/event-stream";
     let ndjson = "application/x-ndjson";
-    // What it is, its content type, its events, how it ends, and why it is not saved.
-    let rows: Vec<(&str, &str, Vec<String>, Step, Option<&str>)> = vec![
+    let rows: Vec<Row> = vec![
         ("finish and [DONE]", sse, vec![hi.clone(), stop.clone(), s(DONE)], clean(), None),
         ("[DONE] alone", sse, vec![hi.clone(), s(DONE)], clean(), None),
         ("[DONE] and no end", sse, vec![hi.clone(), s(DONE)], Step::Hold, None),
