@@ -202,7 +202,7 @@ fn a_recording_that_was_not_written_fails_a_command_that_went_well() {
 
 /// An upstream that answers "new" and refuses "refused".
 fn upstream() -> aimock::Mock {
-    let upstream = aimock::Mock::builder().start().unwrap();
+    let upstream = aimock::Mock::builder().start().expect("an upstream");
     upstream.on_message("new", aimock::Reply::text("from upstream"));
     let refusal = aimock::ErrorAnswer { status: 401, message: "no such key".into(), ..Default::default() };
     upstream.on_message("refused", refusal);
