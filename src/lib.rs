@@ -17,8 +17,8 @@
 //! - [`replay`] encodes and paces, [`json`] writes what must be quick, [`body`] sends, [`flush`] lets nothing be lost
 //!   where an answer breaks off.
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves;
-//!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf`
-//!   say.
+//!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static
+//!   binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf` say.
 //! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
 //!   [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
 //!

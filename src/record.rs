@@ -426,7 +426,8 @@ fn remedy(kind: io::ErrorKind, user: u32, owner: Option<(u32, u32)>) -> String {
         (io::ErrorKind::NotADirectory, _) => format!("remove that file, {another}"),
         (io::ErrorKind::ReadOnlyFilesystem, _) => format!("mount it so that it can be written, {another}"),
         (_, Some((owner, group))) => format!(
-            "it belongs to user {owner}, and this process runs as user {user}: in a container, run it with --user {owner}:{group}"
+            "it belongs to user {owner}, and this process runs as user {user}: \
+             in a container, run it with --user {owner}:{group}"
         ),
         _ if user != 0 => {
             format!("this process runs as user {user}: let it write there (in a container, --user), {another}")

@@ -204,8 +204,8 @@ impl Counts {
         }
     }
 
-    /// The report as JSON: counts, `unmatched` requests with why, `drifts`, and which `fixtures` of files answered how
-    /// often and which are `unused`.
+    /// The report as JSON: counts, upstreams that `refused` all that they were sent, `unmatched` requests with why,
+    /// `drifts`, and which `fixtures` of files answered how often and which are `unused`.
     pub fn report(&self, table: &FixtureTable) -> Value {
         let place = |origin: &Origin| json!({"file": &*origin.name, "index": origin.index});
         let with = |origin: &Origin, key: &str, value: Value| {

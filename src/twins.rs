@@ -1,5 +1,5 @@
-//! Requests that are alike and on their way at once. The first goes upstream, the others wait for its recording; where it
-//! fails, or its client is slow to read, all that wait go at once, and the first answer that is whole is recorded.
+//! Requests that are alike and on their way at once. The first goes upstream, the others wait for its recording; where
+//! it fails, or its client is slow to read, all that wait go at once, and the first answer that is whole is recorded.
 
 use crate::request::canonical::Hash;
 use std::cell::{Cell, RefCell};
