@@ -69,7 +69,6 @@ pub struct App {
     pub registered: RefCell<HashSet<PathBuf>>,
     /// Requests whose answers' heads are not ready yet.
     pub active: Rc<Underway>,
-    seed: Cell<u64>,
     chaos_seed: u64,
     /// How often faults were drawn for a request, by its hash and test id.
     chaos_draws: RefCell<HashMap<(Hash, String), u64>>,
@@ -219,7 +218,6 @@ impl App {
             loaded: Notify::new(),
             registered: RefCell::default(),
             active: Rc::default(),
-            seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
             config,
@@ -367,12 +365,6 @@ impl App {
     /// The journal as `GET /__aimock/journal` gives it, oldest first.
     pub fn journal_json(&self) -> Vec<Value> {
         self.journal.borrow().entries().map(|entry| entry.to_json(&self.redactor)).collect()
-    }
-
-    /// A number that no other answer of this process was made from.
-    pub fn next_seed(&self) -> u64 {
-        self.seed.set(self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        self.seed.get()
     }
 
     /// Chances of faults for a test's requests: those that were ordered for it, else the configuration's.

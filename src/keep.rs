@@ -1,10 +1,9 @@
 //! From an upstream's answer to what a fixture keeps of it, and back: whether a replay would give a client what it got.
 
-use crate::fixture::Fixture;
 use crate::frame::{Decoder, Framing, Status};
 use crate::json::Node;
 use crate::native::{Native, Sources};
-use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, Shape, native_of};
+use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, Shape, native_of, wire_named};
 use crate::redact::Redactor;
 use crate::reply::Answer;
 use crate::request::Request;
@@ -96,22 +95,27 @@ impl AskedFor {
     }
 
     /// Whether a replay of this fixture gives what came: as a whole, and event by event where events say it twice.
-    pub fn gives(&self, fixture: &Fixture, came: &Came) -> bool {
-        let verbatim = !matches!(fixture.answer, Answer::Turn(_) | Answer::Embeddings(_));
+    pub fn gives(&self, answer: &Answer, native: Option<&Native>, came: &Came) -> bool {
+        let verbatim = !matches!(answer, Answer::Turn(_) | Answer::Embeddings(_));
         let same = |(native, told): (Node<'_>, Node<'_>)| native.same(&came.native) && told.same(&came.told);
-        verbatim || self.replayed(fixture).is_some_and(same)
+        verbatim || self.replayed(answer, native).is_some_and(same)
+    }
+
+    /// The native answer that the readable form is written as.
+    fn written<'a>(&'a self, answer: &'a Answer) -> Option<Node<'a>> {
+        let to = self.encoding();
+        match (answer, self.codec.shape()) {
+            (Answer::Turn(reply), Shape::Chat(wire)) => Some(wire.write(reply, &to)),
+            (Answer::Embeddings(embeddings), Shape::Embedding(wire)) => Some(wire.write(embeddings, &to)),
+            _ => None,
+        }
     }
 
     /// What a client makes of a replay of this fixture, and what single events told it.
-    pub fn replayed(&self, fixture: &Fixture) -> Option<(Node<'static>, Node<'static>)> {
+    pub fn replayed(&self, answer: &Answer, beyond: Option<&Native>) -> Option<(Node<'static>, Node<'static>)> {
         let to = self.encoding();
-        let written = match (&fixture.answer, self.codec.shape()) {
-            (Answer::Turn(reply), Shape::Chat(wire)) => wire.write(reply, &to),
-            (Answer::Embeddings(embeddings), Shape::Embedding(wire)) => wire.write(embeddings, &to),
-            _ => return None,
-        };
-        let mut native = written;
-        if fixture.native.as_ref().is_some_and(|beyond| !beyond.lay_over(&mut native).is_empty()) {
+        let mut native = self.written(answer)?;
+        if beyond.is_some_and(|beyond| !beyond.lay_over(&mut native).is_empty()) {
             return None;
         }
         match self.codec.shape() {
@@ -119,6 +123,15 @@ impl AskedFor {
             _ => Some((native.into_owned(), Node::Null)),
         }
     }
+}
+
+/// The places of native members that the readable form has no more, since it was edited; or the wire, where there is none
+/// of that name.
+pub fn lost(native: &Native, answer: &Answer) -> Vec<String> {
+    let Some(codec) = wire_named(&native.wire) else { return vec![native.wire.clone()] };
+    let asked = AskedFor { codec, request: Request::new(codec.kind()) };
+    // On another wire nobody asks for it.
+    asked.written(answer).map_or_else(Vec::new, |mut written| native.lay_over(&mut written))
 }
 
 /// What a client makes of a native answer's stream.

@@ -43,7 +43,7 @@ pub struct Manner {
     pub replay_speed: Option<f64>,
     /// Unix seconds.
     pub now: i64,
-    /// Differs for every answer.
+    /// Follows from the request.
     pub seed: u64,
 }
 

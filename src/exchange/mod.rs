@@ -401,8 +401,14 @@ impl<'a> Exchange<'a> {
             chunk_chars: config.chunk_chars,
             replay_speed: config.replay_speed,
             now: clock::unix_ms().div_euclid(1000),
-            seed: self.app.next_seed(),
+            seed: self.seed(),
         }
+    }
+
+    /// What ids are made up from: the same request gets the same ones each time.
+    fn seed(&self) -> u64 {
+        let (path, body) = (crc32fast::hash(self.head.path.as_bytes()), crc32fast::hash(&self.body));
+        u64::from(path) << 32 | u64::from(body)
     }
 
     // -------------------------------------------------------------------------------------------------------- miss

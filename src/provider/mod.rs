@@ -21,6 +21,7 @@ pub mod openai_models;
 pub mod openai_responses;
 mod raw;
 mod route;
+mod surrogates;
 pub mod vertex;
 mod words;
 
@@ -132,12 +133,12 @@ pub struct Encoding<'a> {
     pub chunk_chars: usize,
     /// Unix seconds, for answers that carry a time.
     pub now: i64,
-    /// Differs for every answer; ids are made from it.
+    /// Follows from the request; ids are made from it.
     pub seed: u64,
 }
 
 impl Encoding<'_> {
-    /// An id that no other answer of this process has: the prefix and 24 hex digits; `n` tells apart several in one
+    /// An id that answers to other requests do not have: the prefix and 24 hex digits; `n` tells apart several in one
     /// answer.
     pub fn id(&self, prefix: &str, n: usize) -> String {
         // splitmix64, <https://prng.di.unimi.it/splitmix64.c>
@@ -223,7 +224,8 @@ pub trait Codec: Sync + std::fmt::Debug {
     /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {
-            Shape::Chat(wire) => wire.collapser(answer),
+            Shape::Chat(wire) if answer.framing == Framing::Whole => wire.collapser(answer),
+            Shape::Chat(wire) => Box::new(surrogates::Joined::new(wire.collapser(answer))),
             Shape::Embedding(_) | Shape::Verbatim(_) | Shape::Old => raw::collapser(answer),
         }
     }
@@ -657,6 +659,11 @@ pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
 /// The wire that keeps an answer as it is.
 pub fn verbatim() -> &'static dyn Codec {
     &raw::Raw
+}
+
+/// The wire format of this name.
+pub fn wire_named(name: &str) -> Option<&'static dyn Codec> {
+    PROVIDERS.iter().flat_map(|provider| provider.routes).map(|route| route.codec).find(|codec| codec.wire() == name)
 }
 
 /// The provider of this name.

@@ -88,8 +88,9 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
     if !back.problems.is_empty() {
         return Some(format!("the recording does not load: {}", back.problems[0]));
     }
-    (!asked.gives(&back.fixtures[0], &came)).then(|| {
-        let given = asked.replayed(&back.fixtures[0]).map(|(native, told)| (native.to_json(), told.to_json()));
+    let Fixture { answer, native, .. } = &back.fixtures[0];
+    (!asked.gives(answer, native.as_deref(), &came)).then(|| {
+        let given = asked.replayed(answer, native.as_deref()).map(|(native, told)| (native.to_json(), told.to_json()));
         let (native, told) = given.unwrap_or_default();
         let differ = |came: &str, given: &str| {
             let at = came.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
