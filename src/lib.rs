@@ -40,11 +40,13 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "convert")]
 pub mod convert;
+pub mod credential;
 pub mod error;
 pub mod exchange;
 pub mod fixture;
 pub mod flush;
 pub mod frame;
+pub mod guard;
 pub mod health;
 pub mod journal;
 pub mod json;
