@@ -9,7 +9,8 @@
 //! The map, in the order a request travels:
 //!
 //! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
-//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//!   `decide` holds the branching. [`guard`] says who may ask, from a request's head; [`credential`] what a credential is.
+//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
