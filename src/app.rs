@@ -6,19 +6,22 @@ use crate::fixture::file::{self, Problem};
 use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
 use crate::fixture::{ChaosRates, Fixture, Origin};
+use crate::guard::Guard;
 use crate::journal::{Entry, Journal, Source};
 use crate::log::Logger;
 use crate::metrics::{Gauges, Metrics};
+use crate::provider::Provider;
 use crate::record::{Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
 use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
-use crate::upstream::{AwsKeys, Client, Environment, Keys, Timeouts};
+use crate::upstream::{AwsKeys, BaseUrl, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +34,8 @@ pub struct App {
     pub config: Config,
     /// Where messages go.
     pub log: Logger,
+    /// Who may ask.
+    pub guard: Guard,
     /// What replaces secrets.
     pub redactor: Redactor,
     /// What is no part of a request's identity.
@@ -39,6 +44,8 @@ pub struct App {
     pub client: Client,
     /// Keys for upstreams, from the environment.
     pub keys: Keys,
+    /// Headers that were not forwarded and of which the log has told.
+    pub withheld: RefCell<HashSet<String>>,
     /// Keys that sign requests to AWS, from the environment.
     pub aws: Option<AwsKeys>,
     /// Where misses go; recording can begin and end while the server runs.
@@ -147,6 +154,8 @@ pub struct Recording {
     pub proxy_only: bool,
     /// The providers' upstreams.
     pub upstreams: Upstreams,
+    /// Those of them that this process itself named, by a flag or the library: they alone get its environment's keys.
+    pub trusted: Upstreams,
     /// The folder that recordings go to.
     pub folder: PathBuf,
     /// The folder that fixture names are relative to.
@@ -164,9 +173,20 @@ impl Recording {
             record: config.record,
             proxy_only: config.proxy_only,
             upstreams: config.upstreams.clone(),
+            trusted: config.upstreams.clone(),
             folder: root.join("recorded"),
             root: root.to_owned(),
         }
+    }
+
+    /// Whether a request may reach an upstream.
+    pub fn forwards(&self) -> bool {
+        self.record || self.proxy_only
+    }
+
+    /// Whether an upstream may get the environment's keys for this provider.
+    pub fn trusts(&self, provider: &Provider, url: &BaseUrl) -> bool {
+        self.trusted.get(provider) == Some(url)
     }
 }
 
@@ -199,10 +219,12 @@ impl App {
         let redactor = Redactor::new(!config.no_redact, patterns);
         Ok(App {
             log: log.redacting(redactor.clone()),
+            guard: Guard::new(&config),
             redactor,
             ignore: Ignore::new(&config.ignore),
             client,
             keys,
+            withheld: RefCell::default(),
             aws: AwsKeys::from_env(),
             recording: RefCell::new(Recording::of(&config)),
             table: RefCell::default(),
@@ -258,6 +280,23 @@ impl App {
         self.stage.set(Stage::Ready);
         self.loaded.notify_waiters();
         Ok(snapshot)
+    }
+
+    /// Notes where the server listens, and says what that opens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        if let Some(what) = self.guard.listens_on(address.ip()) {
+            self.log.warn(format_args!("listening on {address}, beyond loopback: {what}"));
+        }
+    }
+
+    /// The folders that recordings may be sent to by a request: those of the configuration, and where they go without it.
+    pub fn recording_folders(&self) -> Vec<PathBuf> {
+        let by_default = Recording::of(&self.config).root;
+        let mut all: Vec<PathBuf> = folders(&self.config).map(Path::to_owned).collect();
+        if !all.contains(&by_default) {
+            all.push(by_default);
+        }
+        all
     }
 
     /// Where fixtures are read: what the configuration names, and where that is files alone, what was recorded beside

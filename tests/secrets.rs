@@ -401,7 +401,11 @@ fn raw_answers_are_kept_without_secrets_or_not_at_all() {
             secrets[n].planted
         );
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        server.post(&format!("/v1/files/{kind}/{n}?api_key={n}"), &[("content-type", &content_type)], body)
+        server.post(
+            &format!("/v1/files/{kind}/{n}?api_key={n}"),
+            &[("content-type", &content_type), ("authorization", "Bearer k")],
+            body,
+        )
     };
     for n in 0..secrets.len() {
         for kind in ["json", "bytes", "stream"] {
