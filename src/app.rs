@@ -6,20 +6,23 @@ use crate::fixture::file::{self, Problem};
 use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
 use crate::fixture::{ChaosRates, Fixture, Origin};
+use crate::guard::Guard;
 use crate::journal::{Entry, Journal, Source};
 use crate::log::Logger;
 use crate::metrics::{Gauges, Metrics};
+use crate::provider::Provider;
 use crate::record::{self, Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
 use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
 use crate::twins::{AllTwins, RequestKey};
-use crate::upstream::{AwsKeys, Client, Environment, Keys, Timeouts};
+use crate::upstream::{AwsKeys, BaseUrl, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +35,8 @@ pub struct App {
     pub config: Config,
     /// Where messages go.
     pub log: Logger,
+    /// Who may ask.
+    pub guard: Guard,
     /// What replaces secrets.
     pub redactor: Redactor,
     /// What is no part of a request's identity.
@@ -40,6 +45,8 @@ pub struct App {
     pub client: Client,
     /// Keys for upstreams, from the environment.
     pub keys: Keys,
+    /// Headers that were not forwarded and of which the log has told.
+    pub withheld: RefCell<HashSet<String>>,
     /// Keys that sign requests to AWS, from the environment.
     pub aws: Option<AwsKeys>,
     /// Where misses go; recording can begin and end while the server runs.
@@ -70,7 +77,6 @@ pub struct App {
     pub registered: RefCell<HashSet<PathBuf>>,
     /// Requests whose answers' heads are not ready yet.
     pub active: Rc<Underway>,
-    seed: Cell<u64>,
     chaos_seed: u64,
     /// How often faults were drawn for a request, by its hash and test id.
     chaos_draws: RefCell<HashMap<(Hash, String), u64>>,
@@ -137,6 +143,8 @@ pub struct Recording {
     pub proxy_only: bool,
     /// The providers' upstreams.
     pub upstreams: Upstreams,
+    /// Those of them that this process itself named, by a flag or the library: they alone get its environment's keys.
+    pub trusted: Upstreams,
     /// The folder that recordings go to.
     pub folder: PathBuf,
     /// The folder that fixture names are relative to.
@@ -154,9 +162,20 @@ impl Recording {
             record: config.record,
             proxy_only: config.proxy_only,
             upstreams: config.upstreams.clone(),
+            trusted: config.upstreams.clone(),
             folder: root.join("recorded"),
             root: root.to_owned(),
         }
+    }
+
+    /// Whether a request may reach an upstream.
+    pub fn forwards(&self) -> bool {
+        self.record || self.proxy_only
+    }
+
+    /// Whether an upstream may get the environment's keys for this provider.
+    pub fn trusts(&self, provider: &Provider, url: &BaseUrl) -> bool {
+        self.trusted.get(provider) == Some(url)
     }
 }
 
@@ -193,10 +212,12 @@ impl App {
         let redactor = Redactor::new(!config.no_redact, patterns);
         Ok(App {
             log: log.redacting(redactor.clone()),
+            guard: Guard::new(&config),
             redactor,
             ignore: Ignore::new(&config.ignore),
             client,
             keys,
+            withheld: RefCell::default(),
             aws: AwsKeys::from_env(),
             recording: RefCell::new(Recording::of(&config)),
             table: RefCell::default(),
@@ -212,7 +233,6 @@ impl App {
             loaded: Notify::new(),
             registered: RefCell::default(),
             active: Rc::default(),
-            seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
             config,
@@ -268,6 +288,23 @@ impl App {
         Ok(())
     }
 
+    /// Notes where the server listens, and says what that opens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        if let Some(what) = self.guard.listens_on(address.ip()) {
+            self.log.warn(format_args!("listening on {address}, beyond loopback: {what}"));
+        }
+    }
+
+    /// The folders that recordings may be sent to by a request: those of the configuration, and where they go without it.
+    pub fn recording_folders(&self) -> Vec<PathBuf> {
+        let by_default = Recording::of(&self.config).root;
+        let mut all: Vec<PathBuf> = folders(&self.config).map(Path::to_owned).collect();
+        if !all.contains(&by_default) {
+            all.push(by_default);
+        }
+        all
+    }
+
     /// Where fixtures are read: what the configuration names, and where that is files alone, what was recorded beside
     /// them.
     pub fn fixture_paths(&self) -> Vec<PathBuf> {
@@ -295,11 +332,8 @@ impl App {
     pub fn register(&self, saved: Saved) -> bool {
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
-        if saved.without_wire {
-            self.log.warn(format_args!(
-                "{}: the answer holds a secret, so it is kept in its readable form alone, not as it was on the wire",
-                saved.path.display()
-            ));
+        if let Some(loss) = saved.loss.told() {
+            self.log.warn(format_args!("{}: {loss}", saved.path.display()));
         }
         self.counts.borrow_mut().recorded += 1;
         self.metrics.borrow_mut().recorded += 1;
@@ -387,12 +421,6 @@ impl App {
     /// The journal as `GET /__aimock/journal` gives it, oldest first.
     pub fn journal_json(&self) -> Vec<Value> {
         self.journal.borrow().entries().map(|entry| entry.to_json(&self.redactor)).collect()
-    }
-
-    /// A number that no other answer of this process was made from.
-    pub fn next_seed(&self) -> u64 {
-        self.seed.set(self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        self.seed.get()
     }
 
     /// Chances of faults for a test's requests: those that were ordered for it, else the configuration's.

@@ -9,7 +9,8 @@
 //! The map, in the order a request travels:
 //!
 //! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
-//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//!   `decide` holds the branching. [`guard`] says who may ask, from a request's head; [`credential`] what a credential is.
+//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
@@ -40,17 +41,21 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "convert")]
 pub mod convert;
+pub mod credential;
 pub mod error;
 pub mod exchange;
 pub mod fixture;
 pub mod flush;
 pub mod frame;
+pub mod guard;
 pub mod health;
 pub mod journal;
 pub mod json;
+pub mod keep;
 pub mod log;
 pub mod metrics;
 pub mod mock;
+pub mod native;
 pub mod provider;
 pub mod pulse;
 pub mod record;

@@ -2,13 +2,14 @@
 
 use crate::clock;
 use crate::error::Error;
-use crate::fixture::file;
+use crate::fixture::file::{self, Parsed};
 use crate::fixture::{Asked, Fixture, Match, Metadata, Origin, RecordedTimings, Wire};
 use crate::frame::Framing;
-use crate::provider::Provider;
+use crate::keep::AskedFor;
+use crate::provider::{Codec, Collapsed, Provider};
 use crate::redact::Redactor;
 use crate::relay::framing_of;
-use crate::reply::{Answer, Embeddings, Part, RawBody, Reply};
+use crate::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply};
 use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
 use crate::twins::RequestKey;
@@ -36,6 +37,8 @@ pub struct Plan {
     matcher: Option<Match>,
     metadata: Metadata,
     place: Place,
+    /// How its answer is read and written.
+    asked: AskedFor,
     /// The wire format and mode, for wire recordings.
     pub endpoint: String,
     /// It is one of several answers to the same request: what they are numbered by, and the first number.
@@ -58,6 +61,8 @@ enum Place {
 pub struct Beside {
     /// The answer as it was on the wire; its `response_hash` is filled in here.
     pub wire: Option<Wire>,
+    /// It is wanted, not only spare.
+    pub keep_wire: bool,
     /// The pace at which it came.
     pub timings: Option<RecordedTimings>,
     /// How it was framed.
@@ -72,8 +77,40 @@ pub struct Saved {
     /// The fixtures that changed, with their index in the file. Empty where no match could be derived: it is on disk
     /// for people alone.
     pub fixtures: Vec<(usize, Fixture)>,
-    /// The answer holds a secret, so its wire form was left out.
-    pub without_wire: bool,
+    /// What it does not keep.
+    pub loss: Loss,
+}
+
+/// What a recording does not keep of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing.
+    None,
+    /// The answer holds a secret, so its wire form, which was wanted, was left out.
+    WithoutWire,
+    /// Its readable form would give a client something else than it got, so the answer is kept as it came as well.
+    KeptWire,
+    /// The same, and the answer as it came is too long, or holds a secret.
+    Unfaithful,
+}
+
+impl Loss {
+    /// What to tell of it.
+    pub fn told(self) -> Option<&'static str> {
+        match self {
+            Loss::None => None,
+            Loss::WithoutWire => {
+                Some("the answer holds a secret, so it is kept in its readable form alone, not as it was on the wire")
+            }
+            Loss::KeptWire => {
+                Some("its readable form does not say all of the answer, so it is kept as it was on the wire as well")
+            }
+            Loss::Unfaithful => Some(
+                "its readable form does not say all of the answer, and that is too long or holds a secret: a replay \
+                 gives a client something else than it got",
+            ),
+        }
+    }
 }
 
 /// A recording that could not be written.
@@ -110,7 +147,13 @@ pub struct Choices<'a> {
 
 impl Plan {
     /// Plans the recording of a request.
-    pub fn new(asked: &Asked<'_>, provider: &'static Provider, endpoint: String, choices: &Choices<'_>) -> Self {
+    pub fn new(
+        asked: &Asked<'_>,
+        provider: &'static Provider,
+        codec: &'static dyn Codec,
+        endpoint: String,
+        choices: &Choices<'_>,
+    ) -> Self {
         let identity = asked.identity.get();
         let matcher = Match::from_request(asked, choices.keep_model_date);
         let metadata = Metadata {
@@ -132,7 +175,8 @@ impl Plan {
             (_, None, None) => Place::Own(choices.folder.to_owned()),
         };
         let sequence = choices.next_index.map(|first| (asked.key(), first));
-        Plan { provider, matcher, metadata, place, endpoint, sequence }
+        let asked = AskedFor { codec, request: asked.request.shape() };
+        Plan { provider, matcher, metadata, place, asked, endpoint, sequence }
     }
 
     /// Gives the recording its number, where it is one of several: only now, so that one that fails leaves no gap.
@@ -149,14 +193,12 @@ impl Plan {
     ///
     /// # Errors
     /// [`RecordError`]: nothing was written; what was there before still is.
-    pub fn save(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Saved, RecordError> {
+    pub fn save(mut self, answer: Collapsed, beside: Beside, redactor: &Redactor) -> Result<Saved, RecordError> {
         let registered = self.matcher.is_some();
-        let had_wire = beside.wire.is_some();
-        let fixture = match self.take_fixture(answer, beside, redactor) {
+        let (fixture, loss) = match self.take_fixture(answer, beside, redactor) {
             Ok(fixture) => fixture,
             Err(why) => return Err(self.place.refuse(why)),
         };
-        let without_wire = had_wire && fixture.wire.is_none();
         let written = match self.place {
             Place::Own(folder) => own_file(&folder, self.provider, fixture, registered),
             Place::Shared(path) => shared_file(path, fixture),
@@ -165,7 +207,7 @@ impl Plan {
         match written {
             Ok((path, index, fixture)) => {
                 let fixtures = if registered { vec![(index, fixture)] } else { Vec::new() };
-                Ok(Saved { path, fixtures, without_wire })
+                Ok(Saved { path, fixtures, loss })
             }
             Err(e) => Err(RecordError { fixture: e.fixture.filter(|_| registered), ..e }),
         }
@@ -175,34 +217,60 @@ impl Plan {
     ///
     /// # Errors
     /// It would answer nothing, or cannot be kept; why.
-    pub fn fixture(mut self, answer: Answer, beside: Beside, redactor: &Redactor) -> Result<Fixture, &'static str> {
+    pub fn fixture(mut self, answer: Collapsed, beside: Beside, redactor: &Redactor) -> Result<Fixture, &'static str> {
         if self.matcher.is_none() {
             return Err("no match can be derived from it");
         }
-        self.take_fixture(answer, beside, redactor)
+        self.take_fixture(answer, beside, redactor).map(|(fixture, _)| fixture)
     }
 
     fn take_fixture(
         &mut self,
-        mut answer: Answer,
+        answer: Collapsed,
         beside: Beside,
         redactor: &Redactor,
-    ) -> Result<Fixture, &'static str> {
-        let before = raw_pieces(&answer).filter(|_| !redactor.is_off());
-        let secret = redact_answer(&mut answer, redactor);
-        if let (Some(before), Some(after)) = (before, raw_pieces(&answer))
+    ) -> Result<(Fixture, Loss), &'static str> {
+        let mut kept = self.asked.keep(answer, redactor).map_err(|_| "the answer cannot be read")?;
+        let before = raw_pieces(&kept.answer).filter(|_| !redactor.is_off());
+        let secret = kept.secret | redact_answer(&mut kept.answer, redactor);
+        if let (Some(before), Some(after)) = (before, raw_pieces(&kept.answer))
             && !before.are_safe_as(&after, redactor)
         {
             return Err("a secret is spread over the pieces of the answer, where it cannot be replaced");
         }
-        let mut fixture = Fixture::new(self.matcher.take().unwrap_or_default(), answer);
+        let mut fixture = Fixture::new(self.matcher.take().unwrap_or_default(), kept.answer);
         fixture.metadata = std::mem::take(&mut self.metadata);
         fixture.playback.timings = beside.timings.map(Box::new);
+        fixture.native = kept.native.map(Box::new);
+        let loads = |fixture: &Fixture| match &file::parse(file::write(&[fixture]).as_bytes()) {
+            Parsed { problems, fixtures, .. } if problems.iter().all(|p| !p.is_error()) => fixtures.first().cloned(),
+            _ => None,
+        };
+        let back = match (loads(&fixture), &kept.came) {
+            (Some(back), _) => back,
+            (None, Some(came)) => {
+                let body = RawBody::Json(came.native.to_value());
+                let raw = RawAnswer { status: 200, content_type: file::JSON.to_owned(), retry_after: None, body };
+                fixture.answer = Answer::Raw(raw);
+                fixture.native = None;
+                loads(&fixture).ok_or("it would not load again")?
+            }
+            (None, None) => return Err("it would not load again"),
+        };
+        let faithful =
+            kept.came.as_ref().is_none_or(|came| self.asked.gives(&back.answer, back.native.as_deref(), came));
         // A secret may lie across frames, where it cannot be replaced.
         let safe = |wire: &Wire| !secret && !wire::holds_secret(&wire::body(wire), beside.framing, redactor);
-        fixture.wire = beside.wire.filter(safe).map(Box::new);
+        let had_wire = beside.wire.is_some();
+        fixture.wire = beside.wire.filter(|_| beside.keep_wire || !faithful).filter(safe).map(Box::new);
+        let loss = match (beside.keep_wire, faithful, fixture.wire.is_some()) {
+            (_, false, true) => Loss::KeptWire,
+            (_, false, false) => Loss::Unfaithful,
+            (true, true, false) if had_wire => Loss::WithoutWire,
+            _ => Loss::None,
+        };
         seal(&mut fixture);
-        Ok(fixture)
+        Ok((fixture, loss))
     }
 }
 
@@ -303,6 +371,7 @@ fn refreshed(old: &Fixture, new: Fixture) -> Fixture {
     if same_answer(&old.answer, &fixture.answer) {
         // Ids and times of creation differ in every answer.
         fixture.answer = old.answer.clone();
+        fixture.native = old.native.clone();
         fixture.metadata.recorded_at = old.metadata.recorded_at.clone();
         fixture.playback = old.playback.clone();
         if old.wire.is_some() {

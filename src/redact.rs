@@ -4,6 +4,7 @@
 //! request matches its recording whatever the key in it was. It finds the same in a text and in its JSON form: a shape
 //! may begin after an escape (`\nsk-…`) or a percent code (`%20sk-…`) as after any other character that is no letter.
 
+use crate::json::Node;
 use crate::provider::{PROVIDERS, percent_decode};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -81,6 +82,32 @@ impl Redactor {
             out.extend_from_slice(chunk.invalid());
         }
         found.then_some(out)
+    }
+
+    /// Redacts every string in a value; whether there was anything to redact.
+    pub fn redact_node(&self, node: &mut Node<'_>) -> bool {
+        match node {
+            Node::Text(text) => {
+                let redacted = match self.redact(text) {
+                    Cow::Owned(redacted) if redacted != **text => redacted,
+                    _ => return false,
+                };
+                *text = Cow::Owned(redacted);
+                true
+            }
+            Node::List(items) => items.iter_mut().fold(false, |found, item| self.redact_node(item) | found),
+            Node::Object(members) => members.iter_mut().fold(false, |found, (name, value)| {
+                let secret = match value {
+                    Node::Text(text) if self.known_shapes && names_secret(name) && is_named_secret(text) => {
+                        *text = Cow::Borrowed(REDACTED);
+                        true
+                    }
+                    value => self.redact_node(value),
+                };
+                secret | found
+            }),
+            Node::Null | Node::Bool(_) | Node::Number(_) => false,
+        }
     }
 
     /// Replaces secrets in every string and key of a JSON value; whether there were any.

@@ -5,9 +5,8 @@ use crate::app::{App, Going};
 use crate::body::{Body, Broken};
 use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
-use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
+use crate::provider::{AnswerHead, Codec, Collapse, Collapsed, Fault, Progress};
 use crate::record::{Beside, Plan};
-use crate::reply::Answer;
 use crate::request::Kind;
 use crate::twins::Turn;
 use crate::upstream::{AnswerBody, UpstreamError};
@@ -25,6 +24,9 @@ use tokio::task::coop::poll_proceed;
 
 /// Longest reason given for an answer that is not recorded, in characters: it may quote the upstream.
 const MAX_REASON_CHARS: usize = 400;
+
+/// Longest answer that is kept as it came until it is known whether what was read of it is all of it, in bytes.
+const MAX_SPARE_WIRE_BYTES: usize = 2 * 1024 * 1024;
 
 /// How an upstream's answer is framed: what its content type says, else what the request asked for.
 pub fn framing_of(content_type: &str, asked: Framing) -> Framing {
@@ -54,6 +56,8 @@ pub struct Recording {
     /// What an error answer said of when to ask again, in seconds.
     retry_after: Option<u64>,
     wire: Option<WireTee>,
+    /// The wire is wanted, not only spare.
+    keep_wire: bool,
     timings: Option<Vec<Instant>>,
     /// The server does not stop before it has ended.
     _going: Going,
@@ -171,7 +175,7 @@ impl Tee {
 ///
 /// # Errors
 /// It would not be recorded; why.
-pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -> Result<Answer, String> {
+pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -> Result<Collapsed, String> {
     let mut tee = Tee::new(codec, head, usize::MAX);
     tee.may_be_empty |= codec.kind() == Kind::Raw;
     tee.feed(body).and_then(|_| tee.end()).map_err(|why| why.to_string())?;
@@ -224,9 +228,12 @@ impl Recording {
         tee.may_be_empty |= told_empty && codec.kind() == Kind::Raw;
         // A date would be long past when it is replayed.
         let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-        let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers, &app.redactor));
+        let keep_wire = app.config.record_wire;
+        // Kept for a while in any case: what is read of it may not be all of it.
+        let limit = if keep_wire { app.config.max_record_bytes } else { MAX_SPARE_WIRE_BYTES };
+        let wire = success.then(|| WireTee::new(status, headers, &app.redactor, limit));
         // What is replayed as it came can come at the pace it came.
-        let timings = (app.config.record_timings || wire.is_some()).then(Vec::new);
+        let timings = (app.config.record_timings || keep_wire).then(Vec::new);
         Some(Recording {
             app: app.clone(),
             plan: Some(plan),
@@ -235,6 +242,7 @@ impl Recording {
             started: Instant::now(),
             retry_after,
             wire,
+            keep_wire,
             timings,
             _going: app.recordings.begin(),
         })
@@ -248,10 +256,12 @@ impl Recording {
         if let Some(timings) = &mut self.timings {
             timings.push(Instant::now());
         }
-        let wire_bytes = self.wire.as_mut().map_or(0, |wire| wire.push(chunk));
-        if wire_bytes > self.app.config.max_record_bytes {
-            self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
-            return chunk.len();
+        if self.wire.as_mut().is_some_and(|wire| !wire.push(chunk)) {
+            self.wire = None;
+            if self.keep_wire {
+                self.give_up(&Unrecorded::TooLarge(self.app.config.max_record_bytes));
+                return chunk.len();
+            }
         }
         if self.done() {
             return 0; // what follows the terminal event is kept for the wire alone
@@ -300,14 +310,14 @@ impl Recording {
         }
         plan.number(&mut self.app.repeats.borrow_mut());
         let mut answer = self.tee.collapser.finish();
-        if let Answer::Raw(raw) = &mut answer {
+        if let Collapsed::Body(raw) = &mut answer {
             raw.retry_after = self.retry_after;
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));
         let turn = self.turn.take();
-        let (answers, failure) =
-            store(&self.app, plan, answer, Beside { wire, timings, framing: self.tee.framing }).await;
+        let beside = Beside { wire, keep_wire: self.keep_wire, timings, framing: self.tee.framing };
+        let (answers, failure) = store(&self.app, plan, answer, beside).await;
         if let Some(turn) = turn.filter(|_| answers) {
             turn.saved();
         }
@@ -317,7 +327,7 @@ impl Recording {
 
 /// Writes a recording on a thread that may block, then puts it into the table, written or not. Whether it answers from
 /// now on, and why it could not be written.
-async fn store(app: &Rc<App>, plan: Plan, answer: Answer, beside: Beside) -> (bool, Option<String>) {
+async fn store(app: &Rc<App>, plan: Plan, answer: Collapsed, beside: Beside) -> (bool, Option<String>) {
     let redactor = app.redactor.clone();
     let saved = tokio::task::spawn_blocking(move || plan.save(answer, beside, &redactor)).await;
     match saved {
@@ -489,7 +499,7 @@ impl Flow {
         // A client that was told the length has the end with the last byte, whatever that is.
         let free = if last && recording.plan.is_some() { 0 } else { free };
         // What follows the terminal event is part of the answer as it was on the wire.
-        let whole = recording.done() && recording.wire.is_none();
+        let whole = recording.done() && !recording.keep_wire;
         let mut held = chunk;
         if free > 0 {
             self.chunks.push_back(held.split_to(free));

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Anything that a fixture can answer with.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +108,8 @@ pub struct ToolCall {
     pub arguments: String,
     /// Gemini's `thoughtSignature` on a functionCall part.
     pub signature: Option<String>,
+    /// The tool takes text instead of JSON (OpenAI's `custom` tools): `arguments` is that text.
+    pub custom: bool,
 }
 
 /// Token counts, a JSON object in the names of the provider that sent it.
@@ -243,6 +246,16 @@ impl Part {
             Part::RedactedReasoning(data) => data.len(),
             Part::Verbatim(own) => own.json.len(),
             Part::ToolCall(c) => c.name.len() + c.arguments.len() + len(&c.id) + len(&c.signature),
+        }
+    }
+}
+
+impl RawAnswer {
+    /// The body's bytes.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.body {
+            RawBody::Json(json) => Cow::Owned(json.to_string().into_bytes()),
+            RawBody::Bytes(bytes) => Cow::Borrowed(bytes),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts connections and answers them.
 
 use crate::app::{App, Going, Stage, Underway};
-use crate::cli::ServeArgs;
+use crate::cli::{self, ServeArgs};
 use crate::command;
 use crate::config::Config;
 use crate::error::Error;
@@ -50,8 +50,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// What keeps the server from starting.
 pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
-    let ServeArgs { config, exit_on_stdin_close, command, warnings } = args;
+    let ServeArgs { mut config, exit_on_stdin_close, command, warnings } = args;
     warnings.iter().for_each(|warning| log.warn(warning));
+    cli::environment_keys(std::env::var_os(cli::API_KEYS), &mut config.api_keys)?;
     let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
     let environment = Environment::from_env();
     let app = Rc::new(App::new(config, log, &environment, keys)?);
@@ -59,6 +60,7 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
         app.client.load_roots().map_err(|e| Error::Usage(e.to_string()))?;
     }
     let (listener, address) = bind(&app.config).await?;
+    app.listens_on(address);
     let mut stop = Stop::new(exit_on_stdin_close)?;
     let until = async {
         if command.is_empty() {
@@ -66,7 +68,7 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
             return Ok(0);
         }
         tokio::select! {
-            () = app.until_loaded() => command::run(&command, address).await,
+            () = app.until_loaded() => command::run(&command, address, app.guard.keys.first()).await,
             () = stop.wait() => Ok(1), // the command did not go well: it did not run
         }
     };

@@ -18,34 +18,39 @@ use std::collections::HashMap;
 pub struct WireTee {
     status: u16,
     headers: Vec<(String, String)>,
-    chunks: Vec<Bytes>,
-    bytes: usize,
+    body: Vec<u8>,
+    /// Where the chunks end in the body.
+    ends: Vec<usize>,
+    max_bytes: usize,
 }
 
 impl WireTee {
     /// Begins with an answer's head; its headers are kept without secrets.
-    pub fn new(status: u16, headers: &HeaderMap, redactor: &Redactor) -> Self {
+    pub fn new(status: u16, headers: &HeaderMap, redactor: &Redactor, max_bytes: usize) -> Self {
         let kept = |name: &str| !matches!(name, "content-length" | "date") && !is_secret_header(name);
         let headers = relay_headers(headers);
         let headers = headers
             .iter()
             .filter(|(name, _)| kept(name.as_str()))
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), redactor.redact(value.to_str().ok()?).into())));
-        WireTee { status, headers: headers.collect(), chunks: Vec::new(), bytes: 0 }
+        WireTee { status, headers: headers.collect(), body: Vec::new(), ends: Vec::new(), max_bytes }
     }
 
-    /// Takes a chunk; the bytes kept so far.
-    pub fn push(&mut self, chunk: &Bytes) -> usize {
-        self.bytes += chunk.len();
-        self.chunks.push(chunk.clone());
-        self.bytes
+    /// Takes a chunk; `false` where that is too much.
+    pub fn push(&mut self, chunk: &Bytes) -> bool {
+        // Copied: a chunk holds on to the whole read that it came in.
+        self.body.extend_from_slice(chunk);
+        self.ends.push(self.body.len());
+        self.body.len() <= self.max_bytes
     }
 
     /// One frame a chunk: text where all of it is text, else base64.
     pub fn into_wire(self, endpoint: &str) -> Wire {
-        let (frames, base64) = match texts(&self.chunks) {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let chunks: Vec<&[u8]> = starts.zip(&self.ends).map(|(start, end)| &self.body[start..*end]).collect();
+        let (frames, base64) = match texts(&chunks) {
             Some(texts) => (texts, false),
-            None => (self.chunks.iter().map(|c| STANDARD.encode(c)).collect(), true),
+            None => (chunks.iter().map(|c| STANDARD.encode(c)).collect(), true),
         };
         let (status, headers) = (self.status, self.headers);
         Wire { endpoint: endpoint.to_owned(), status, headers, frames, base64, response_hash: Hash(0) }
@@ -53,7 +58,7 @@ impl WireTee {
 }
 
 /// The chunks as text; the beginning of a character that a chunk ends with goes to the next one.
-fn texts(chunks: &[Bytes]) -> Option<Vec<String>> {
+fn texts(chunks: &[&[u8]]) -> Option<Vec<String>> {
     let mut texts = Vec::with_capacity(chunks.len());
     let mut carried = Vec::new();
     for chunk in chunks {
@@ -169,7 +174,7 @@ mod tests {
     use super::*;
 
     fn tee(chunks: &[&[u8]]) -> Wire {
-        let mut tee = WireTee::new(200, &HeaderMap::new(), &Redactor::default());
+        let mut tee = WireTee::new(200, &HeaderMap::new(), &Redactor::default(), usize::MAX);
         for chunk in chunks {
             tee.push(&Bytes::copy_from_slice(chunk));
         }
@@ -194,7 +199,7 @@ mod tests {
         headers.insert("set-cookie", "a=b".parse().unwrap());
         headers.insert("x-echo", "Bearer 0123456789abcdef0123".parse().unwrap());
         headers.insert("x-request-id", "req_1".parse().unwrap());
-        let wire = WireTee::new(200, &headers, &Redactor::default()).into_wire("w whole");
+        let wire = WireTee::new(200, &headers, &Redactor::default(), usize::MAX).into_wire("w whole");
         let kept: Vec<_> = wire.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(kept, [("x-echo", "Bearer [redacted]"), ("x-request-id", "req_1")]);
     }

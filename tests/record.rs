@@ -371,7 +371,7 @@ async fn what_no_provider_room_reads_is_recorded_verbatim() {
 async fn all_read(server: &Server, upstream: &ScriptedUpstream) {
     until(|| (!upstream.requests().is_empty()).then_some(())).await.expect("a request at the upstream");
     let mut later = RawClient::connect(server.address()).await;
-    later.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    later.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     later.read_answer().await;
 }
 
@@ -538,8 +538,10 @@ async fn a_kill_in_the_middle_of_recording_breaks_no_file_and_loses_nothing() {
 async fn asked_to_the_end(server: SocketAddr, text: &str) -> bool {
     let Ok(mut stream) = tokio::net::TcpStream::connect(server).await else { return false };
     let body = streamed(text);
-    let request =
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let mut answer = Vec::new();
     let sent = stream.write_all(request.as_bytes()).await;
     let read = timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("an end in time");

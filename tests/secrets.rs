@@ -132,7 +132,7 @@ fn given(target: &str, body: &[u8], answer: &Answer) -> Given {
 
 fn answer_with(secret: &str) -> Answer {
     let arguments = json!({"say": format!("it is\n{secret}")}).to_string();
-    let call = ToolCall { id: Some("call_9".into()), name: "f".into(), arguments, signature: None };
+    let call = ToolCall { id: Some("call_9".into()), name: "f".into(), arguments, signature: None, custom: false };
     let parts = vec![Part::text(format!("You said {secret}, didn't you?")), Part::ToolCall(call)];
     Reply { parts, ..Reply::default() }.into()
 }
@@ -401,7 +401,11 @@ fn raw_answers_are_kept_without_secrets_or_not_at_all() {
             secrets[n].planted
         );
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        server.post(&format!("/v1/files/{kind}/{n}?api_key={n}"), &[("content-type", &content_type)], body)
+        server.post(
+            &format!("/v1/files/{kind}/{n}?api_key={n}"),
+            &[("content-type", &content_type), ("authorization", "Bearer k")],
+            body,
+        )
     };
     for n in 0..secrets.len() {
         for kind in ["json", "bytes", "stream"] {

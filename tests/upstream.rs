@@ -444,8 +444,10 @@ fn only_end_to_end_headers_go_on() {
         ("x-aimock-context", "c"),
         ("x-aimock-strict", "true"),
     ];
-    let kept = [("authorization", "Bearer k"), ("x-multi", "1"), ("x-multi", "2"), ("anthropic-version", "2023-06-01")];
-    assert_eq!(forward_headers(&headers(&[&hop[..], &ours, &kept].concat())), headers(&kept));
+    let others = [("x-api-key", "k"), ("xi-api-key", "k"), ("x-goog-api-key", "k"), ("helicone-auth", "Bearer k")];
+    let kept = [("authorization", "Bearer k"), ("x-multi", "1"), ("x-multi", "2"), ("openai-organization", "o")];
+    let openai = aimock::provider::by_name("openai").expect("a provider");
+    assert_eq!(forward_headers(&headers(&[&hop[..], &ours, &others, &kept].concat()), openai), headers(&kept));
     let answer = [("content-length", "2"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-request-id", "r")];
     assert_eq!(relay_headers(&headers(&[&hop[..], &answer].concat())), headers(&answer));
 }

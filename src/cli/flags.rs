@@ -115,6 +115,27 @@ pub(super) const FLAGS: &[Flag] = &[
         values::host(text).map(|it| draft.config.host = it)
     })
     .short('h'),
+    secret(
+        Group::Server,
+        "api-key",
+        "KEY",
+        "Answer only who has this key, wherever an SDK puts one; /health and /ready answer all; repeatable",
+        |draft, text| values::api_key(text).map(|it| draft.config.api_keys.add(it)),
+    ),
+    text(
+        Group::Server,
+        "allow-origin",
+        "ORIGIN",
+        "Let pages of this origin use the control API, and record; those of loopback may; repeatable",
+        |draft, text| values::origin(text).map(|it| draft.config.allow_origins.push(it)),
+    ),
+    text(
+        Group::Server,
+        "allow-host",
+        "NAME",
+        "Let that be asked under this name, beside loopback and --host; repeatable",
+        |draft, text| values::host(text).map(|it| draft.config.allow_hosts.push(it)),
+    ),
     switch(
         Group::Server,
         "strict",
@@ -360,7 +381,7 @@ mod tests {
         validate-on-load log-level metrics journal-max on-drift reuse-volatile ignore record-errors record-wire \
         record-timings record-full-model-version upstream-timeout-ms body-timeout-ms max-body-bytes max-record-bytes \
         report exit-on-stdin-close chaos-drop chaos-malformed chaos-disconnect help version \
-        record-repeats refresh max-age on-stale redact no-redact chaos-seed";
+        record-repeats refresh max-age on-stale redact no-redact chaos-seed api-key allow-origin allow-host";
 
     #[test]
     fn every_promised_flag_is_there_and_no_other() {

@@ -28,6 +28,7 @@ const COMMANDS: &[(&str, &str)] = &[
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("AIMOCK_HOST", "Address to listen on where --host is not given"),
+    ("AIMOCK_API_KEYS", "More keys as --api-key takes them, with commas between them"),
     (
         "AIMOCK_PROVIDER_<NAME>_KEY",
         "Key sent to an upstream where the client has none, or one that begins with sk-aimock-",

@@ -8,6 +8,7 @@ mod values;
 pub use help::help;
 
 use crate::config::Config;
+use crate::credential::ApiKeys;
 use crate::error::Error;
 use crate::upstream::BaseUrl;
 use flags::{Found, Takes};
@@ -356,6 +357,24 @@ fn environment_host(value: Option<&OsStr>) -> Result<Option<String>, Error> {
     let text = text("AIMOCK_HOST", value.to_owned())?;
     let bad = |problem| Error::Value { name: "AIMOCK_HOST".into(), value: Some(text.clone()), problem };
     values::host(&text).map(Some).map_err(bad)
+}
+
+/// The variable with keys of which a request must have one, between commas.
+pub const API_KEYS: &str = "AIMOCK_API_KEYS";
+
+/// Adds the keys that the variable [`API_KEYS`] holds to those of `--api-key`.
+///
+/// # Errors
+/// [`Error::Value`]: it is set to what holds no key, or one that cannot be sent.
+pub fn environment_keys(value: Option<OsString>, keys: &mut ApiKeys) -> Result<(), Error> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(()) };
+    let bad = |problem| Error::Value { name: API_KEYS.into(), value: None, problem };
+    let text = text(API_KEYS, value)?;
+    let given: Vec<&str> = text.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    if given.is_empty() {
+        return Err(bad("expected one or more keys, with commas between them; unset it to ask for none".into()));
+    }
+    given.into_iter().try_for_each(|key| values::api_key(key).map(|key| keys.add(key))).map_err(bad)
 }
 
 /// What follows `--`, where that is next.

@@ -5,11 +5,10 @@ use crate::clock;
 use crate::fixture::file::Severity;
 use crate::fixture::{Asked, Fixture};
 use crate::frame::Framing;
-use crate::provider::{self, AnswerHead, Call, Codec, Head, Matched, route};
+use crate::provider::{self, AnswerHead, Call, Codec, Collapsed, Head, Matched, route};
 use crate::record::{Beside, Choices, Plan};
 use crate::redact::Redactor;
 use crate::relay::{collapse, framing_of};
-use crate::reply::Answer;
 use crate::request::Request;
 use crate::request::canonical::{Hash, Identity, Ignore, Subject};
 use hyper::HeaderMap;
@@ -118,7 +117,7 @@ impl<'r> Converter<'r> {
         call: &Call<'_>,
         matched: &Matched<'_>,
         request: &Request<'_>,
-        answer: Answer,
+        answer: Collapsed,
     ) -> Result<Fixture, String> {
         let path = provider::match_path(&call.head, request.kind, self.redactor);
         let wire = provider::identity_wire(matched.codec, call.head.method, &path);
@@ -132,13 +131,13 @@ impl<'r> Converter<'r> {
         let identity = Identity::new(subject, self.redactor, &self.ignore);
         let asked = Asked::new(request, &identity, call.head.method, &path);
         let choices = Choices { folder: Path::new(""), keep_model_date: false, next_index: None, instead: None };
-        let plan = Plan::new(&asked, matched.provider, String::new(), &choices);
+        let plan = Plan::new(&asked, matched.provider, matched.codec, String::new(), &choices);
         plan.fixture(answer, Beside::default(), self.redactor).map_err(str::to_owned)
     }
 }
 
 /// The answer in its body, by the codec where it is a success.
-fn answer(codec: &'static dyn Codec, asked: Framing, interaction: &Interaction) -> Result<Answer, String> {
+fn answer(codec: &'static dyn Codec, asked: Framing, interaction: &Interaction) -> Result<Collapsed, String> {
     let content_type = interaction.response_headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let status = interaction.status;
     let (codec, framing) = if (200..300).contains(&status) {

@@ -16,6 +16,7 @@ use crate::control;
 use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
+use crate::guard::{self, Door};
 use crate::journal::{Answered, Entry, Source};
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
@@ -24,13 +25,13 @@ use crate::reply::ErrorAnswer;
 use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
 use crate::twins::Joined;
-use crate::upstream::BaseUrl;
+use crate::upstream::{BaseUrl, unknown_credential};
 use bytes::Bytes;
-use edge::{fixture_header, preflight, read, too_large, with_cors};
+use edge::{fixture_header, for_pages, preflight, read, refuse, too_large};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use scope::{scope, scope_header};
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -53,20 +54,26 @@ const TEST_PREFIX: &str = "/__test/";
 pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Broken> {
     let started = Instant::now();
     let (head, incoming) = request.into_parts();
+    let own = control::is_control(head.uri.path());
+    let readers = match app.guard.admit(door(&app, own, &head), &head) {
+        Ok(readers) => readers,
+        Err(refusal) => return Ok(refuse(&app, &head, incoming, &refusal).await),
+    };
     let body = read(incoming, app.config.max_body_bytes).await?;
-    if head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        return Ok(preflight(&head.headers));
+    if guard::is_preflight(&head) {
+        return Ok(for_pages(preflight(&head.headers), &readers));
     }
-    if control::is_control(head.uri.path()) {
+    if own {
         let answer = match body {
             Some(body) => control::answer(&app, &head, &body),
             None => too_large(&app, None),
         };
-        return Ok(with_cors(answer));
+        return Ok(for_pages(answer, &readers));
     }
     let _active = app.active.begin();
     app.until_loaded().await;
-    let exchange = Exchange::new(&app, &head, body.clone().unwrap_or_default(), started);
+    let checked = readers.are_checked();
+    let exchange = Exchange { checked, ..Exchange::new(&app, &head, body.clone().unwrap_or_default(), started) };
     let answer = match body {
         Some(_) => exchange.run().await,
         None => {
@@ -75,7 +82,16 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
             Ok(exchange.finish(response, Outcome::miss(why)))
         }
     };
-    answer.map(with_cors)
+    answer.map(|answer| for_pages(answer, &readers))
+}
+
+/// How open what a request asks for is now.
+fn door(app: &App, own: bool, head: &Parts) -> Door {
+    match own {
+        true if control::is_probe(head.uri.path()) => Door::Probe,
+        false if !app.recording.borrow().forwards() => Door::Replay,
+        _ => Door::Guarded,
+    }
 }
 
 /// What happened, for the journal and the answer's headers.
@@ -111,6 +127,8 @@ struct Exchange<'a> {
     test_id: Option<String>,
     /// There is a header whose name begins with [`OWN_HEADERS`].
     has_own_headers: bool,
+    /// The guard looked at who asks. Recording may have begun since, and then it did not: nothing goes upstream.
+    checked: bool,
     started: Instant,
 }
 
@@ -135,6 +153,7 @@ impl<'a> Exchange<'a> {
             matched,
             test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
             has_own_headers: parts.headers.keys().any(|name| name.as_str().starts_with(OWN_HEADERS)),
+            checked: false,
             started,
         }
     }
@@ -181,8 +200,10 @@ impl<'a> Exchange<'a> {
         let header = self.strict_header();
         let recording = self.app.recording.borrow();
         Mode {
-            upstream: (recording.record || recording.proxy_only)
-                && recording.upstreams.get(self.matched.provider).is_some(),
+            upstream: self.checked
+                && recording.forwards()
+                && recording.upstreams.get(self.matched.provider).is_some()
+                && self.unknown_credential().is_none(),
             strict: self.app.config.strict,
             header,
             ask_anew: recording.record && (self.app.config.refresh || self.app.config.record_repeats),
@@ -326,7 +347,7 @@ impl<'a> Exchange<'a> {
             next_index,
             instead: anew.as_ref().map(|(origin, fixture)| (origin, &**fixture)),
         };
-        Plan::new(asked, self.matched.provider, self.wire_endpoint(asked.request.framing), &choices)
+        Plan::new(asked, self.matched.provider, self.codec, self.wire_endpoint(asked.request.framing), &choices)
     }
 
     // ------------------------------------------------------------------------------------------------------ replay
@@ -389,8 +410,14 @@ impl<'a> Exchange<'a> {
             chunk_chars: config.chunk_chars,
             replay_speed: config.replay_speed,
             now: clock::unix_ms().div_euclid(1000),
-            seed: self.app.next_seed(),
+            seed: self.seed(),
         }
+    }
+
+    /// What ids are made up from: the same request gets the same ones each time.
+    fn seed(&self) -> u64 {
+        let (path, body) = (crc32fast::hash(self.head.path.as_bytes()), crc32fast::hash(&self.body));
+        u64::from(path) << 32 | u64::from(body)
     }
 
     // -------------------------------------------------------------------------------------------------------- miss
@@ -414,7 +441,13 @@ impl<'a> Exchange<'a> {
             (false, true) => (404, "no_fixture_match", "no fixture matches this request"),
             (false, false) => (404, "unknown_endpoint", "no provider has this endpoint, and no fixture answers it"),
         };
-        let missing = if self.wants_upstream() {
+        let unknown = self.unknown_credential().filter(|_| self.app.recording.borrow().forwards());
+        let missing = if let Some(name) = unknown {
+            format!(
+                " (not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a \
+                 guess; --upstream NAME=URL says where)"
+            )
+        } else if self.wants_upstream() {
             format!(" (no upstream for it: --provider-{} sets one)", self.matched.provider.name)
         } else {
             String::new()
@@ -427,6 +460,11 @@ impl<'a> Exchange<'a> {
         };
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
         self.finish(response, Outcome::miss(why))
+    }
+
+    /// The name of a raw request's credential, where that is none of any provider's: only a guess says whose it is.
+    fn unknown_credential(&self) -> Option<&str> {
+        if self.matched.known { None } else { unknown_credential(&self.head, &self.app.guard.keys) }
     }
 
     /// Misses are recorded, but this provider's have nowhere to go.

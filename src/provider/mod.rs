@@ -21,17 +21,18 @@ pub mod openai_models;
 pub mod openai_responses;
 mod raw;
 mod route;
+mod surrogates;
 pub mod vertex;
 mod words;
 
 pub use route::{Call, Head, Matched, Route, identity_wire, match_path, percent_decode, route};
 pub use words::{
-    Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_out,
-    write_answer_usage,
+    Counts, FinishWords, UsageShape, answer_usage, embeddings_usage, finish_in, finish_out, usage_node, usage_out,
 };
 
 use crate::frame::{Frame, Frames, Framing};
-use crate::reply::{Answer, ErrorAnswer};
+use crate::json::Node;
+use crate::reply::{Answer, Embeddings, ErrorAnswer, RawAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
 use serde_json::Value;
@@ -132,12 +133,12 @@ pub struct Encoding<'a> {
     pub chunk_chars: usize,
     /// Unix seconds, for answers that carry a time.
     pub now: i64,
-    /// Differs for every answer; ids are made from it.
+    /// Follows from the request; ids are made from it.
     pub seed: u64,
 }
 
 impl Encoding<'_> {
-    /// An id that no other answer of this process has: the prefix and 24 hex digits; `n` tells apart several in one
+    /// An id that answers to other requests do not have: the prefix and 24 hex digits; `n` tells apart several in one
     /// answer.
     pub fn id(&self, prefix: &str, n: usize) -> String {
         // splitmix64, <https://prng.di.unimi.it/splitmix64.c>
@@ -156,13 +157,15 @@ impl Encoding<'_> {
     }
 }
 
-/// One wire format: a request's shape and its answer's, whole and streamed.
+/// One wire format: a request's shape, and by [`Codec::shape`] its answer's.
 pub trait Codec: Sync + std::fmt::Debug {
     /// Name of the wire format; part of the request's hash, so two providers that share a wire share recordings.
     fn wire(&self) -> &'static str;
 
-    /// What kind of answer its endpoint gives.
-    fn kind(&self) -> Kind;
+    /// What kind of answer its endpoint gives, and how that is read and written.
+    fn shape(&self) -> Shape<'_> {
+        Shape::Old
+    }
 
     /// Reads a request, borrowing from its body and path.
     ///
@@ -170,34 +173,144 @@ pub trait Codec: Sync + std::fmt::Debug {
     /// [`BadRequest`]: not JSON, or without a field that the API requires.
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest>;
 
-    /// Writes the whole answer as JSON. Called with the kind of answer that [`Codec::kind`] says: a turn, or
-    /// embeddings with exactly one vector an input; never with an error or a raw answer.
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8>;
+    /// What of a request's body is no part of its identity, or is written in several forms; seen by hashing alone.
+    fn identity(&self) -> &'static Places {
+        static NONE: Places = Places::NONE;
+        &NONE
+    }
 
-    /// Writes the streamed answer in the framing that the request asked for; called like [`Codec::encode_whole`].
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames;
+    /// Brings what [`Codec::identity`] cannot say into one form; seen by hashing alone.
+    fn one_form(&self, _body: &mut Node<'_>) {}
+
+    /// What is answered where no fixture fits, nothing is recorded and the server is not strict: a list of the models
+    /// that fixtures name, an estimated token count. `None`: a miss.
+    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
+        None
+    }
+
+    /// An error in this wire's shape, where that is not its provider's.
+    fn error(&self, _error: &ErrorAnswer) -> Option<ErrorBody> {
+        None
+    }
+
+    // ---- until all rooms have a shape
+
+    /// See [`Shape`].
+    fn kind(&self) -> Kind {
+        match self.shape() {
+            Shape::Chat(_) => Kind::Chat,
+            Shape::Embedding(_) => Kind::Embedding,
+            Shape::Verbatim(_) | Shape::Old => Kind::Raw,
+        }
+    }
+
+    /// See [`Shape`].
+    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        match (self.shape(), answer) {
+            (Shape::Chat(wire), Answer::Turn(reply)) => wire.write(reply, to).to_bytes(),
+            (Shape::Embedding(wire), Answer::Embeddings(embeddings)) => wire.write(embeddings, to).to_bytes(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// See [`Shape`].
+    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        match (self.shape(), answer) {
+            (Shape::Chat(wire), Answer::Turn(reply)) => wire.stream(&wire.write(reply, to), to),
+            _ => Frames::default(),
+        }
+    }
 
     /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse>;
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        match self.shape() {
+            Shape::Chat(wire) if answer.framing == Framing::Whole => wire.collapser(answer),
+            Shape::Chat(wire) => Box::new(surrogates::Joined::new(wire.collapser(answer))),
+            Shape::Embedding(_) | Shape::Verbatim(_) | Shape::Old => raw::collapser(answer),
+        }
+    }
 
     /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
     /// them whole.
     fn framing(&self, told: Framing) -> Framing {
-        told
+        match self.shape() {
+            Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
+            Shape::Chat(_) | Shape::Old => told,
+        }
     }
 
     /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
     /// kept back until its recording is safe.
-    fn end_markers(&self) -> &'static [&'static [u8]];
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        match self.shape() {
+            Shape::Chat(wire) => wire.end_markers(),
+            Shape::Verbatim(wire) => wire.end_markers(),
+            Shape::Embedding(_) | Shape::Old => &[],
+        }
+    }
 
-    /// Where the tool-call ids stand in a request's body.
+    /// What a turn can keep on this wire; what it cannot is lost on the way through.
+    fn carries(&self) -> Carries {
+        if let Shape::Chat(wire) = self.shape() { wire.carries() } else { Carries::ALL }
+    }
+
+    /// Its finish reasons, where it has them.
+    fn finish_words(&self) -> Option<&'static FinishWords> {
+        if let Shape::Chat(wire) = self.shape() { wire.finish_words() } else { None }
+    }
+
+    /// Its names for token counts, where it has them.
+    fn usage_shape(&self) -> Option<&'static UsageShape> {
+        match self.shape() {
+            Shape::Chat(wire) => wire.usage_shape(),
+            Shape::Embedding(wire) => wire.usage_shape(),
+            Shape::Verbatim(_) | Shape::Old => None,
+        }
+    }
+
+    /// Where the tool-call ids stand in a request's body, for rooms without places.
     fn call_ids(&self) -> &'static [CallId] {
         &[]
     }
 
-    /// Brings the parts of a request's JSON body that clients write in several forms into one, so that the same request
-    /// is known again; seen by hashing alone.
-    fn one_form(&self, _body: &mut Value) {}
+    /// Brings the parts of a request's JSON body that clients write in several forms into one, for rooms without places.
+    fn old_form(&self, _body: &mut Value) {}
+}
+
+/// The kinds of answers, and what is known of each.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape<'c> {
+    /// A model's turn.
+    Chat(&'c dyn ChatWire),
+    /// Embedding vectors.
+    Embedding(&'c dyn EmbeddingWire),
+    /// Anything, kept as it came.
+    Verbatim(&'c dyn VerbatimWire),
+    /// A room that has no shape yet.
+    Old,
+}
+
+/// A wire whose answers are a model's turns.
+///
+/// Its *native* answer is the provider's own whole answer object; for a stream, what the provider's official SDK holds
+/// when it has read it. With the laws `collapse(stream(n)) = n`, and `read(write(r)) = r` for what [`ChatWire::carries`].
+pub trait ChatWire: Sync + std::fmt::Debug {
+    /// Puts frames together to a native answer. With [`Framing::Whole`] there is one frame: the whole body. Members,
+    /// items and blocks that it does not know stay at their place.
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse>;
+
+    /// What of a native answer matching, people and other wires need.
+    fn read(&self, native: &Node<'_>) -> Reply;
+
+    /// The native answer that says this.
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r>;
+
+    /// A native answer's frames, in the framing that the request asks for.
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames;
+
+    /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
+    /// kept back until its recording is safe.
+    fn end_markers(&self) -> &'static [&'static [u8]];
 
     /// What a turn can keep on this wire; what it cannot is lost on the way through.
     fn carries(&self) -> Carries {
@@ -213,17 +326,134 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         None
     }
+}
 
-    /// What is answered where no fixture fits, nothing is recorded and the server is not strict: a list of the models
-    /// that fixtures name, an estimated token count. `None`: a miss.
-    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
-        None
+/// A wire whose answers are embedding vectors, always whole.
+pub trait EmbeddingWire: Sync + std::fmt::Debug {
+    /// The vectors of a native answer; `None` where they are of another kind (several for one input, sparse ones, other
+    /// encodings): such an answer is kept as it came.
+    ///
+    /// # Errors
+    /// [`Fault`]: it is no answer.
+    fn read(&self, native: &Node<'_>) -> Result<Option<Embeddings>, Fault>;
+
+    /// The native answer that says this; one vector an input, none of them empty.
+    fn write<'r>(&self, embeddings: &'r Embeddings, to: &Encoding<'r>) -> Node<'r>;
+
+    /// Its names for token counts.
+    fn usage_shape(&self) -> Option<&'static UsageShape>;
+}
+
+/// A wire whose answers are kept as they came.
+pub trait VerbatimWire: Sync + std::fmt::Debug {
+    /// See [`ChatWire::end_markers`].
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
+}
+
+/// What collapsing an upstream's answer gives.
+#[derive(Clone, Debug)]
+pub enum Collapsed {
+    /// The native answer of a chat wire.
+    Native {
+        /// The answer.
+        native: Node<'static>,
+        /// What single events of its stream said that they should not say twice (the items of `output_item.done`), so
+        /// that a difference is noticed.
+        told: Node<'static>,
+    },
+    /// The body as it came.
+    Body(RawAnswer),
+    /// The answer of a room that has no shape yet.
+    Old(Answer),
+}
+
+impl From<Node<'static>> for Collapsed {
+    fn from(native: Node<'static>) -> Self {
+        Collapsed::Native { native, told: Node::Null }
+    }
+}
+
+impl From<Answer> for Collapsed {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Raw(raw) => Collapsed::Body(raw),
+            other => Collapsed::Old(other),
+        }
+    }
+}
+
+impl Collapsed {
+    /// Until all rooms have a shape.
+    pub(crate) fn old(self) -> Answer {
+        match self {
+            Collapsed::Old(answer) => answer,
+            Collapsed::Body(raw) => Answer::Raw(raw),
+            Collapsed::Native { .. } => Answer::Turn(Reply::default()),
+        }
     }
 
-    /// An error in this wire's shape, where that is not its provider's.
-    fn error(&self, _error: &ErrorAnswer) -> Option<ErrorBody> {
-        None
+    /// The readable answer.
+    ///
+    /// # Errors
+    /// [`Fault`]: it is no answer of this wire.
+    pub fn answer(self, codec: &dyn Codec) -> Result<Answer, Fault> {
+        Ok(match (self, codec.shape()) {
+            (Collapsed::Native { native, .. }, Shape::Chat(wire)) => Answer::Turn(wire.read(&native)),
+            (Collapsed::Body(raw), Shape::Embedding(wire)) if raw.status < 300 => {
+                let body = raw.bytes();
+                match wire.read(&native_of(&body)?)? {
+                    Some(embeddings) => Answer::Embeddings(embeddings),
+                    None => Answer::Raw(raw),
+                }
+            }
+            (Collapsed::Body(raw), _) => Answer::Raw(raw),
+            (Collapsed::Old(answer), _) => answer,
+            (Collapsed::Native { native, .. }, _) => {
+                return Err(Fault::Unreadable(format!("an answer of another wire: {}", native.to_json())));
+            }
+        })
     }
+}
+
+/// A whole answer's JSON.
+///
+/// # Errors
+/// [`Fault::Unreadable`] with what was found.
+pub fn native_of(body: &[u8]) -> Result<Node<'_>, Fault> {
+    Node::parse_bytes(body).map_err(|e| unreadable(&e, body))
+}
+
+/// Places in a request's body: JSON pointers, in which `*` stands for any item or member and nothing else is special.
+#[derive(Debug)]
+pub struct Places {
+    /// Ids of calls and items: one that occurs again is the same one, whatever it is.
+    pub ids: &'static [&'static str],
+    /// JSON text, compared as JSON: the arguments of calls.
+    pub json: &'static [&'static str],
+    /// Objects in which a member that is null, or empty text or list, is as good as none: messages, blocks, items.
+    pub plain: &'static [&'static str],
+    /// What no model sees: clients send it back with an answer, or not.
+    pub unseen: &'static [&'static str],
+    /// A list in which the results of parallel calls follow each other in any order.
+    pub results: Option<Results>,
+}
+
+/// See [`Places::results`].
+#[derive(Clone, Copy, Debug)]
+pub struct Results {
+    /// The list, a pointer with `*`.
+    pub list: &'static str,
+    /// Where an item names its call, a pointer from the item on: also a place of [`Places::ids`].
+    pub call: &'static str,
+    /// A member that results have and calls have not, or empty.
+    pub beside: &'static str,
+}
+
+impl Places {
+    /// None of them.
+    pub const NONE: Places = Places { ids: &[], json: &[], plain: &[], unseen: &[], results: None };
 }
 
 /// The head of an upstream's answer, as far as collapsing needs it.
@@ -272,7 +502,7 @@ pub trait Collapse {
     fn kept_bytes(&self) -> usize;
 
     /// The answer. Called once, after a terminal event or a clean end that followed a finish reason.
-    fn finish(&mut self) -> Answer;
+    fn finish(&mut self) -> Collapsed;
 }
 
 /// A place in a request's body that holds a tool-call id: the member `key` of an object that also has the member
@@ -432,6 +662,11 @@ pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
 /// The wire that keeps an answer as it is.
 pub fn verbatim() -> &'static dyn Codec {
     &raw::Raw
+}
+
+/// The wire format of this name.
+pub fn wire_named(name: &str) -> Option<&'static dyn Codec> {
+    PROVIDERS.iter().flat_map(|provider| provider.routes).map(|route| route.codec).find(|codec| codec.wire() == name)
 }
 
 /// The provider of this name.

@@ -232,8 +232,15 @@ impl Collapse for Collapser {
         vectors.sum::<usize>() + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
-        if self.readable { Answer::Embeddings(std::mem::take(&mut self.embeddings)) } else { self.verbatim.finish() }
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            if self.readable {
+                Answer::Embeddings(std::mem::take(&mut self.embeddings))
+            } else {
+                self.verbatim.finish().old()
+            }
+        };
+        answer.into()
     }
 }
 

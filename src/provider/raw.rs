@@ -1,6 +1,6 @@
 //! Everything that has no room of its own: kept verbatim, matched on method, path and canonical body.
 
-use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress};
+use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Collapsed, Encoding, Fault, Progress};
 use crate::frame::{Frame, Frames, Framing};
 use crate::json;
 use crate::reply::{Answer, RawAnswer, RawBody};
@@ -86,15 +86,11 @@ impl Collapse for Keep {
         self.body.len()
     }
 
-    fn finish(&mut self) -> Answer {
-        let bytes = std::mem::take(&mut self.body);
-        let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
-        Answer::Raw(RawAnswer {
-            status: self.status,
-            content_type: std::mem::take(&mut self.content_type),
-            retry_after: None,
-            body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
-        })
+    fn finish(&mut self) -> Collapsed {
+        let Keep { status, content_type, body } = std::mem::take(self);
+        let json = content_type.contains("json").then(|| json::parse(&body).ok()).flatten();
+        let body = json.map_or(RawBody::Bytes(body), RawBody::Json);
+        Collapsed::Body(RawAnswer { status, content_type, retry_after: None, body })
     }
 }
 
@@ -222,9 +218,9 @@ impl Collapse for Stream {
         self.keep.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
+    fn finish(&mut self) -> Collapsed {
         let Keep { status, content_type, body } = std::mem::take(&mut self.keep);
-        Answer::Raw(RawAnswer { status, content_type, retry_after: None, body: RawBody::Bytes(body) })
+        Collapsed::Body(RawAnswer { status, content_type, retry_after: None, body: RawBody::Bytes(body) })
     }
 }
 
@@ -260,13 +256,8 @@ mod tests {
             progress = stream.push(&frame).map_err(text)?;
             rest = &rest[used..];
         }
-        let kept = Answer::Raw(RawAnswer {
-            status: 200,
-            content_type: content_type.to_owned(),
-            retry_after: None,
-            body: RawBody::Bytes(body.as_bytes().to_vec()),
-        });
-        assert_eq!(stream.finish(), kept);
+        let Collapsed::Body(kept) = stream.finish() else { panic!("a stream is kept as it is") };
+        assert_eq!(kept.body, RawBody::Bytes(body.as_bytes().to_vec()));
         Ok(progress)
     }
 

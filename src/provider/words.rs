@@ -4,7 +4,7 @@
 //! tables how its own words relate to those.
 
 use super::PROVIDERS;
-use crate::json;
+use crate::json::Node;
 use crate::reply::{Answer, Part, Reply, Usage};
 use crate::request::{Request, estimate_tokens};
 use serde_json::{Map, Value};
@@ -171,7 +171,8 @@ fn put(usage: &mut Usage, pointer: &str, count: u64) {
     }
 }
 
-/// Usage in this wire's names: as it is where it already is in them, translated where another wire recorded it.
+/// Usage in this wire's names: as it is where it already is in them, translated where another wire recorded it; counts
+/// that the wire requires are filled in.
 pub fn usage_out(shape: &UsageShape, usage: &Usage) -> Usage {
     if shape.fits(usage) {
         return usage.clone();
@@ -182,10 +183,17 @@ pub fn usage_out(shape: &UsageShape, usage: &Usage) -> Usage {
     if let Some(counts) = with_total.chain(without).filter(|s| s.fits(usage)).find_map(|s| s.read(usage)) {
         return shape.write(&counts);
     }
-    if shape.read(usage).is_some() {
-        return usage.clone();
+    let own = shape.read(usage);
+    match own.or_else(|| shapes().find_map(|s| s.read(usage))) {
+        Some(counts) if own.is_none() => shape.write(&counts),
+        counts => {
+            let mut filled = shape.write(&counts.unwrap_or_default());
+            for (name, value) in usage {
+                filled.insert(name.clone(), value.clone());
+            }
+            filled
+        }
     }
-    shapes().find_map(|s| s.read(usage)).map_or_else(|| usage.clone(), |counts| shape.write(&counts))
 }
 
 /// The usage to send with a turn: what was recorded in this wire's names, or an estimate at four characters a token.
@@ -196,29 +204,20 @@ pub fn answer_usage(shape: &UsageShape, reply: &Reply, request: &Request<'_>) ->
     }
 }
 
-/// Writes the usage to send with a turn, see [`answer_usage`], as JSON.
-pub fn write_answer_usage(shape: &UsageShape, reply: &Reply, request: &Request<'_>, out: &mut Vec<u8>) {
+/// [`answer_usage`], borrowed where it can be.
+pub fn usage_node<'r>(shape: &UsageShape, reply: &'r Reply, request: &Request<'_>) -> Node<'r> {
     let counts = match &reply.usage {
-        Some(usage) if shape.fits(usage) => return write_json(usage, out),
-        Some(usage) => return write_json(&usage_out(shape, usage), out),
+        Some(usage) if shape.fits(usage) => return usage.into(),
+        Some(usage) => return Node::from(&Value::Object(usage_out(shape, usage))).into_owned(),
         None => estimate(reply, request),
     };
     let members =
         [(shape.input, counts.input), (shape.output, counts.output), (shape.total, counts.input + counts.output)];
-    if members.iter().any(|(pointer, _)| !pointer.starts_with('/') || pointer.as_bytes()[1..].contains(&b'/')) {
-        return write_json(&shape.write(&counts), out);
+    let deep = |pointer: &str| pointer.get(1..).is_none_or(|name| name.contains('/'));
+    if members.iter().any(|(pointer, _)| deep(pointer)) {
+        return Node::from(&Value::Object(shape.write(&counts))).into_owned();
     }
-    for (i, (pointer, count)) in members.into_iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b"{" } else { b"," });
-        json::string(&pointer[1..], out);
-        out.push(b':');
-        json::number(i64::try_from(count).unwrap_or(i64::MAX), out);
-    }
-    out.push(b'}');
-}
-
-fn write_json(usage: &Usage, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, usage).expect("a map of strings to JSON is JSON, and a Vec takes all bytes");
+    Node::Object(members.into_iter().map(|(pointer, count)| (pointer[1..].into(), count.into())).collect())
 }
 
 fn estimate(reply: &Reply, request: &Request<'_>) -> Counts {

@@ -1,20 +1,21 @@
 //! A request's canonical form and its two hashes.
 //!
-//! Format version 1. The hashed bytes are `aimock 1`, the wire's name and the model, each with a newline after it, and
-//! then the body: as JSON without white space, keys sorted by their bytes, without the members that do not change what
-//! is asked (`stream`, `stream_options`, `user`, `metadata`, `store`) and the paths that `--ignore` names, tool-call ids
-//! replaced by `call_N` in the order they first occur, secrets redacted, and what a wire's clients write in several
-//! forms in one of them. Bodies that are not JSON are taken as they are, multipart bodies part by part without their
-//! boundary. The hash is the first 8 bytes of SHA-256. The volatile hash is over the same with volatile text in strings
-//! replaced by its kind, see [`super::volatile`].
+//! Format version 2. The hashed bytes are `aimock 2`, the wire's name and the model, each with a newline after it, and
+//! then the body: as JSON without white space, keys sorted by their bytes, numbers by their value, without the members
+//! that do not change what is asked ([`NOT_IDENTITY`]) and the paths that `--ignore` names, ids of calls and items
+//! replaced by `#N` in the order they first occur, the results of parallel calls in the order of the calls, secrets
+//! redacted. Where ids stand, and what a wire's clients write in several forms, its [`Places`] say; nothing is looked for
+//! elsewhere. Bodies that are not JSON are taken as they are, multipart bodies part by part without their boundary. The
+//! hash is the first 8 bytes of SHA-256. The volatile hash is over the same with volatile text in strings replaced by its
+//! kind, see [`super::volatile`].
 //!
 //! Raw requests, whose answers are kept as they came, have their method, path and query (without secrets, sorted) after
 //! the wire's name, and `stream` and `stream_options` are part of what is asked.
 
 use super::parts::{self, Parts};
 use super::volatile;
-use crate::json;
-use crate::provider::{CallId, Codec};
+use crate::json::{self, Node};
+use crate::provider::{CallId, Codec, Places, Results};
 use crate::redact::Redactor;
 use crate::request::Kind;
 use ring::digest;
@@ -24,10 +25,11 @@ use std::cell::OnceCell;
 use std::fmt;
 
 /// The version of the format, written beside every hash.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Members of a body that do not change what is asked.
-const NOT_IDENTITY: [&str; 3] = ["user", "metadata", "store"];
+pub const NOT_IDENTITY: [&str; 6] =
+    ["user", "metadata", "store", "prompt_cache_key", "safety_identifier", "client_metadata"];
 
 /// Members that change how an answer is sent: no matter where it can be sent either way.
 const MODE: [&str; 2] = ["stream", "stream_options"];
@@ -149,21 +151,26 @@ impl Ignore {
 pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) -> Canonical {
     let model = redactor.redact(subject.model);
     let head = format!("aimock {VERSION}\n{}\n{model}\n", subject.wire);
-    let Ok(mut body) = json::parse::<Value>(subject.body) else {
+    let Ok(mut body) = Node::parse_bytes(subject.body) else {
         return opaque(&head, subject, redactor);
     };
-    if let Value::Object(members) = &mut body {
-        let mode = MODE.iter().filter(|_| subject.codec.kind() != Kind::Raw);
-        for name in NOT_IDENTITY.iter().chain(mode) {
-            members.shift_remove(*name);
-        }
+    if let Node::Object(members) = &mut body {
+        let mode = subject.codec.kind() != Kind::Raw;
+        members.retain(|(name, _)| !(NOT_IDENTITY.contains(&&**name) || (mode && MODE.contains(&&**name))));
     }
     for pointer in &ignore.0 {
         remove(&mut body, pointer);
     }
+    let places = subject.codec.identity();
+    if !subject.codec.call_ids().is_empty() {
+        let mut old = body.to_value();
+        subject.codec.old_form(&mut old);
+        number_call_ids(&mut old, subject.codec.call_ids(), &mut Vec::new());
+        body = Node::from(&old).into_owned();
+    }
     subject.codec.one_form(&mut body);
-    number_call_ids(&mut body, subject.codec.call_ids(), &mut Vec::new());
-    redactor.redact_json(&mut body);
+    in_place(&mut body, places);
+    redactor.redact_node(&mut body);
     let mut text = Vec::with_capacity(subject.body.len());
     write(&body, false, &mut text);
     let mut without_volatile = Vec::with_capacity(text.len());
@@ -172,7 +179,7 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         request: hash(&head, &text),
         volatile: hash(&head, &without_volatile),
         body: Hash::of(&text),
-        parts: parts::parts(subject.wire, &model, &body),
+        parts: parts::parts(subject.wire, &model, &body.to_value()),
     }
 }
 
@@ -241,22 +248,133 @@ fn parts_between<'b>(body: &'b [u8], boundary: &str) -> Vec<&'b [u8]> {
     parts
 }
 
-fn remove(value: &mut Value, pointer: &[String]) {
+fn remove(node: &mut Node<'_>, pointer: &[String]) {
     let [step, rest @ ..] = pointer else { return };
-    match value {
-        Value::Object(members) if step == "*" && rest.is_empty() => members.clear(),
-        Value::Object(members) if step == "*" => members.values_mut().for_each(|v| remove(v, rest)),
-        Value::Object(members) if rest.is_empty() => drop(members.shift_remove(step)),
-        Value::Object(members) => members.get_mut(step).into_iter().for_each(|v| remove(v, rest)),
-        Value::Array(items) if step == "*" && rest.is_empty() => items.clear(),
-        Value::Array(items) if step == "*" => items.iter_mut().for_each(|v| remove(v, rest)),
-        Value::Array(items) => {
+    match (node, rest.is_empty()) {
+        (Node::Object(members), true) if step == "*" => members.clear(),
+        (Node::Object(members), false) if step == "*" => members.iter_mut().for_each(|(_, node)| remove(node, rest)),
+        (node @ Node::Object(_), true) => drop(node.remove(step)),
+        (node @ Node::Object(_), false) => node.get_mut(step).into_iter().for_each(|node| remove(node, rest)),
+        (Node::List(items), true) if step == "*" => items.clear(),
+        (Node::List(items), false) if step == "*" => items.iter_mut().for_each(|node| remove(node, rest)),
+        (Node::List(items), last) => {
             let Some(at) = step.parse().ok().filter(|at| *at < items.len()) else { return };
-            if rest.is_empty() { drop(items.remove(at)) } else { remove(&mut items[at], rest) }
+            if last { drop(items.remove(at)) } else { remove(&mut items[at], rest) }
         }
         _ => {}
     }
 }
+
+// ----------------------------------------------------------------------------------------------------------- places
+
+/// Brings what stands at a wire's declared places into one form.
+fn in_place(body: &mut Node<'_>, places: &Places) {
+    for pointer in places.unseen {
+        visit(body, pointer, &mut |_, gone| *gone = true);
+    }
+    for pointer in places.json {
+        visit(body, pointer, &mut |node, _| {
+            let json = node.as_str().and_then(|text| Node::parse(text).ok()).map(Node::into_owned);
+            if let Some(json) = json {
+                *node = json;
+            }
+        });
+    }
+    for pointer in places.plain {
+        visit(body, pointer, &mut |node, _| {
+            if let Node::Object(members) = node {
+                members.retain(|(_, value)| matches!(value, Node::Object(_)) || !value.says_nothing());
+            }
+        });
+    }
+    if !places.ids.is_empty() {
+        let mut numbers = Numbers { seen: Vec::new() };
+        let pointers: Vec<Vec<&str>> = places.ids.iter().map(|p| p.split('/').skip(1).collect()).collect();
+        let active: Vec<&[&str]> = pointers.iter().map(Vec::as_slice).collect();
+        numbers.number(body, &active);
+        if let Some(results) = &places.results {
+            visit(body, results.list, &mut |node, _| numbers.order(node, results));
+        }
+    }
+}
+
+/// Calls this for what a pointer names, in which `*` stands for any step; it says whether that is to be taken out.
+fn visit(node: &mut Node<'_>, pointer: &str, then: &mut dyn FnMut(&mut Node<'_>, &mut bool)) {
+    fn go(node: &mut Node<'_>, steps: &[&str], then: &mut dyn FnMut(&mut Node<'_>, &mut bool)) -> bool {
+        let [step, rest @ ..] = steps else {
+            let mut gone = false;
+            then(node, &mut gone);
+            return gone;
+        };
+        match node {
+            Node::Object(members) => members.retain_mut(|(name, node)| {
+                let named = *step == "*" || *step == &**name;
+                !(named && go(node, rest, then))
+            }),
+            Node::List(items) if *step == "*" => items.retain_mut(|node| !go(node, rest, then)),
+            _ => {}
+        }
+        false
+    }
+    let steps: Vec<&str> = pointer.split('/').skip(1).collect();
+    go(node, &steps, then);
+}
+
+/// The ids of a request, numbered in the order in which they first occur.
+struct Numbers {
+    seen: Vec<String>,
+}
+
+impl Numbers {
+    /// Numbers what stands at these places: each a pointer's steps from here on.
+    fn number(&mut self, node: &mut Node<'_>, places: &[&[&str]]) {
+        if places.is_empty() {
+            return;
+        }
+        match node {
+            Node::Text(id) if places.iter().any(|steps| steps.is_empty()) && !id.is_empty() => {
+                let n = self.seen.iter().position(|seen| *seen == **id).unwrap_or_else(|| {
+                    self.seen.push(id.clone().into_owned());
+                    self.seen.len() - 1
+                });
+                *id = Cow::Owned(format!("#{n}"));
+            }
+            Node::Object(members) => {
+                // In sorted order, so that the numbers do not depend on the order of keys.
+                let mut members: Vec<_> = members.iter_mut().collect();
+                members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                members.into_iter().for_each(|(name, node)| self.number(node, &below(places, name)));
+            }
+            Node::List(items) => items.iter_mut().for_each(|node| self.number(node, &below(places, "*"))),
+            _ => {}
+        }
+    }
+
+    /// Brings results that follow each other into the order of their calls.
+    fn order(&self, list: &mut Node<'_>, results: &Results) {
+        let call = |node: &Node<'_>| -> Option<usize> {
+            if !results.beside.is_empty() && node.get(results.beside).is_none() {
+                return None;
+            }
+            node.at(results.call)?.as_str()?.strip_prefix('#')?.parse().ok()
+        };
+        let Node::List(items) = list else { return };
+        for run in items.chunk_by_mut(|a, b| call(a).is_some() && call(b).is_some()) {
+            run.sort_by_key(|node| call(node)); // stable: of one call, as they came
+        }
+    }
+}
+
+/// The places below a step.
+fn below<'p>(places: &[&'p [&'p str]], name: &str) -> Vec<&'p [&'p str]> {
+    let goes_on = places.iter().filter_map(|steps| {
+        let (step, rest) = steps.split_first()?;
+        (*step == "*" || *step == name).then_some(rest)
+    });
+    goes_on.collect()
+}
+
+// ---------------------------------------------------------------------------------------------------------- old rooms
 
 /// Numbers the ids of tool calls. What stands beside an id was written by a model or a tool: whatever it holds, there
 /// are no ids of calls in it.
@@ -294,24 +412,24 @@ fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>)
     }
 }
 
-/// Writes JSON without white space and with sorted keys.
-pub(super) fn write(value: &Value, without_volatile: bool, out: &mut Vec<u8>) {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
+/// Writes JSON without white space, with sorted keys and numbers by their value.
+pub(super) fn write(node: &Node<'_>, without_volatile: bool, out: &mut Vec<u8>) {
+    match node {
+        Node::Object(members) => {
+            let mut members: Vec<&(Cow<'_, str>, Node<'_>)> = members.iter().collect();
+            members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             out.push(b'{');
             for (i, (name, member)) in members.into_iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                write_string(name, out);
+                json::string(name, out);
                 out.push(b':');
                 write(member, without_volatile, out);
             }
             out.push(b'}');
         }
-        Value::Array(items) => {
+        Node::List(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
@@ -321,21 +439,24 @@ pub(super) fn write(value: &Value, without_volatile: bool, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::String(text) if without_volatile => write_string(&volatile::replace(text), out),
-        Value::String(text) => write_string(text, out),
-        Value::Number(number) if without_volatile => {
-            let number = number.to_string();
-            match volatile::replace(&number) {
-                Cow::Borrowed(same) => out.extend_from_slice(same.as_bytes()),
-                Cow::Owned(kind) => write_string(&kind, out),
-            }
-        }
-        other => out.extend_from_slice(other.to_string().as_bytes()),
+        Node::Text(text) if without_volatile => json::string(&volatile::replace(text), out),
+        Node::Number(number) => match volatile::replace(number) {
+            Cow::Owned(kind) if without_volatile => json::string(&kind, out),
+            _ => write_number(number, out),
+        },
+        other => other.write(out),
     }
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string is always JSON, and a Vec takes all bytes");
+fn write_number(number: &str, out: &mut Vec<u8>) {
+    let (negative, digits, power) = json::number_value(number);
+    if negative {
+        out.push(b'-');
+    }
+    out.extend_from_slice(digits.as_bytes());
+    if power != 0 {
+        out.extend_from_slice(format!("e{power}").as_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -121,6 +121,19 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// What of it decides how an answer is written, borrowing nothing.
+    pub fn shape(&self) -> Request<'static> {
+        let own = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        Request {
+            model: own(&self.model),
+            framing: self.framing,
+            include_usage: self.include_usage,
+            custom_tools: self.custom_tools.iter().map(own).collect(),
+            vectors: self.vectors.clone(),
+            ..Request::new(self.kind)
+        }
+    }
+
     /// Whether the answer is to be streamed.
     pub fn streamed(&self) -> bool {
         self.framing != Framing::Whole

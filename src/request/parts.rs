@@ -50,7 +50,7 @@ fn take_apart(prefix: &str, members: &Map<String, Value>, depth: usize, parts: &
 
 fn short(value: &Value) -> String {
     let mut text = Vec::new();
-    write(value, true, &mut text);
+    write(&value.into(), true, &mut text);
     format!("#{}", Hash::of(&text).short())
 }
 

@@ -20,8 +20,8 @@ mod tls;
 pub use base::BaseUrl;
 pub use body::AnswerBody;
 pub use error::{SetupError, UpstreamError};
-pub use headers::{forward_headers, relay_headers};
-pub use keys::Keys;
+pub use headers::{foreign_credentials, forward_headers, relay_headers, unknown_credential};
+pub use keys::{Keys, drop_own_keys};
 pub(crate) use resolve::addresses;
 pub use sign::{AwsKeys, Signing, sign};
 

@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A row of `index.jsonl`.
 #[derive(Clone, Deserialize)]
@@ -99,17 +99,21 @@ pub(crate) struct Wanted {
 
 /// All captures; `None` where nothing says where they are, which is fine but for CI.
 pub(crate) fn read() -> Option<Vec<Capture>> {
-    let Some(folder) = std::env::var_os("AIMOCK_CORPUS").map(PathBuf::from) else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "AIMOCK_CORPUS names no folder of captures");
-        println!("skipped: AIMOCK_CORPUS names no folder of captures");
+    let Some(folders) = std::env::var_os("AIMOCK_CORPUS") else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "AIMOCK_CORPUS names no folders of captures");
+        println!("skipped: AIMOCK_CORPUS names no folders of captures");
         return None;
     };
     let only = std::env::var("AIMOCK_FORMAT").unwrap_or_default();
-    let rows: Vec<Row> = lines(&folder.join("index.jsonl"));
-    let mut expected: HashMap<String, Expected> =
-        lines::<Expected>(&folder.join("expected.jsonl")).into_iter().map(|e| (e.dir.clone(), e)).collect();
-    let wanted = rows.into_iter().filter(|row| row.format.contains(&only));
-    Some(wanted.map(|row| Capture::read(&folder, expected.remove(&row.dir), row)).collect())
+    let mut captures = Vec::new();
+    for folder in std::env::split_paths(&folders) {
+        let rows: Vec<Row> = lines(&folder.join("index.jsonl"));
+        let mut expected: HashMap<String, Expected> =
+            lines::<Expected>(&folder.join("expected.jsonl")).into_iter().map(|e| (e.dir.clone(), e)).collect();
+        let wanted = rows.into_iter().filter(|row| row.format.contains(&only));
+        captures.extend(wanted.map(|row| Capture::read(&folder, expected.remove(&row.dir), row)));
+    }
+    Some(captures)
 }
 
 /// Whether all captures are there, so that what is listed by name must occur.
@@ -233,6 +237,11 @@ impl Wanted {
         let found = self.found();
         let call = Call { head: self.head(), params: found.params, body: &self.body };
         found.codec.decode(&call).map_err(|bad| bad.message)
+    }
+
+    /// What of it decides how its answer is written.
+    pub(crate) fn shape(&self) -> Option<Request<'static>> {
+        self.decoded().ok().map(|request| request.shape())
     }
 
     /// The framing of the answer that it asks for.

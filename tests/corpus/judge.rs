@@ -1,8 +1,11 @@
 //! What must become of an answer, and whether what a client got is equal to it.
 
 use super::captures::{Capture, Expected};
+use aimock::fixture::{Fixture, Match, file};
 use aimock::frame::{Decoder, Framing, Status};
-use aimock::provider::{self, AnswerHead, Codec, Fault, Progress};
+use aimock::keep::AskedFor;
+use aimock::provider::{self, AnswerHead, Codec, Collapsed, Fault, Progress};
+use aimock::redact::Redactor;
 use aimock::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply, ToolCall};
 use serde_json::{Map, Value};
 
@@ -18,6 +21,24 @@ pub(crate) enum Outcome {
 
 /// Collapses a body as a relay does: to its terminal frame, else to its end.
 pub(crate) fn collapse(codec: &dyn Codec, told: Framing, content_type: &str, body: &[u8]) -> Outcome {
+    let (collapsed, marked) = match collapsed(codec, told, content_type, body) {
+        Ok(collapsed) => collapsed,
+        Err(outcome) => return outcome,
+    };
+    match collapsed.answer(codec) {
+        Ok(answer) if marked => Outcome::Whole(Box::new(answer)),
+        Ok(answer) => Outcome::Unmarked(Box::new(answer)),
+        Err(fault) => Outcome::Fault(fault),
+    }
+}
+
+/// What a relay makes of a body, and whether its terminal frame would be kept back.
+pub(crate) fn collapsed(
+    codec: &dyn Codec,
+    told: Framing,
+    content_type: &str,
+    body: &[u8],
+) -> Result<(Collapsed, bool), Outcome> {
     let framing = codec.framing(told);
     let mut decoder = Decoder::new(framing);
     let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type });
@@ -27,31 +48,64 @@ pub(crate) fn collapse(codec: &dyn Codec, told: Framing, content_type: &str, bod
     while progress != Progress::Done {
         match decoder.next(rest) {
             Ok(Status::Frame { frame, used }) => {
-                progress = match collapser.push(&frame) {
-                    Ok(progress) => progress,
-                    Err(fault) => return Outcome::Fault(fault),
-                };
+                progress = collapser.push(&frame).map_err(Outcome::Fault)?;
                 if progress == Progress::Done && !codec.end_markers().iter().any(|marker| holds(&rest[..used], marker))
                 {
-                    return Outcome::Unmarked(Box::new(collapser.finish()));
+                    return Ok((collapser.finish(), false));
                 }
                 rest = &rest[used..];
             }
             Ok(Status::Incomplete) => break,
-            Err(e) => return Outcome::Broken(e.to_string()),
+            Err(e) => return Err(Outcome::Broken(e.to_string())),
         }
     }
     if progress != Progress::Done {
         match decoder.end() {
             Ok(None) => {}
-            Ok(Some(frame)) => match collapser.push(&frame) {
-                Ok(last) => progress = last,
-                Err(fault) => return Outcome::Fault(fault),
-            },
-            Err(e) => return Outcome::Broken(e.to_string()),
+            Ok(Some(frame)) => progress = collapser.push(&frame).map_err(Outcome::Fault)?,
+            Err(e) => return Err(Outcome::Broken(e.to_string())),
         }
     }
-    if progress == Progress::More { Outcome::Cut } else { Outcome::Whole(Box::new(collapser.finish())) }
+    if progress == Progress::More { Err(Outcome::Cut) } else { Ok((collapser.finish(), true)) }
+}
+
+/// Where what a fixture keeps of an answer is not all of it: `None` where a replay gives what came.
+pub(crate) fn lost(capture: &Capture) -> Option<String> {
+    let found = capture.request.found();
+    let codec = found.codec;
+    let content_type = capture.row.content_type.as_deref().unwrap_or("");
+    let told = aimock::relay::framing_of(content_type, capture.request.framing());
+    let (collapsed, _) = collapsed(codec, told, content_type, &capture.answer).ok()?;
+    let request = capture.request.shape()?;
+    let asked = AskedFor { codec, request };
+    let kept = match asked.keep(collapsed, &Redactor::new(false, Vec::new())) {
+        Ok(kept) => kept,
+        Err(fault) => return Some(format!("{fault:?}")),
+    };
+    let came = kept.came?;
+    let mut fixture = Fixture::new(Match::message("x"), kept.answer);
+    fixture.native = kept.native.map(Box::new);
+    let back = file::parse(file::write(&[&fixture]).as_bytes());
+    if !back.problems.is_empty() {
+        return Some(format!("the recording does not load: {}", back.problems[0]));
+    }
+    let Fixture { answer, native, .. } = &back.fixtures[0];
+    (!asked.gives(answer, native.as_deref(), &came)).then(|| {
+        let given = asked.replayed(answer, native.as_deref()).map(|(native, told)| (native.to_json(), told.to_json()));
+        let (native, told) = given.unwrap_or_default();
+        let differ = |came: &str, given: &str| {
+            let at = came.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
+            let around = |text: &str| {
+                String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(60)..text.len().min(at + 60)]).into_owned()
+            };
+            format!("came {} given {}", around(came), around(given))
+        };
+        if came.native.to_json() != native {
+            differ(&came.native.to_json(), &native)
+        } else {
+            differ(&came.told.to_json(), &told)
+        }
+    })
 }
 
 pub(crate) fn holds(bytes: &[u8], marker: &[u8]) -> bool {

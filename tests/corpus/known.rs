@@ -116,3 +116,16 @@ pub(crate) const DISAGREEMENTS: &[(&str, &str, &str)] = &[
 pub(crate) fn disagreed(capture: &Capture, field: &str) -> bool {
     DISAGREEMENTS.iter().any(|(what, of, _)| *what == field && names(of, capture))
 }
+
+/// Members of a request that may differ between two that are the same: what the canonical form leaves out.
+pub(crate) fn unseen(place: &str, wire: &str) -> bool {
+    let first = place.split('/').nth(1).unwrap_or("");
+    let streams = ["stream", "stream_options"].contains(&first);
+    aimock::request::canonical::NOT_IDENTITY.contains(&first)
+        || streams
+        || UNSEEN.iter().any(|(of, end)| wire == *of && place.ends_with(end))
+}
+
+/// Per wire: how the pointers of ids end, which count by their order.
+const UNSEEN: [(&str, &str); 3] =
+    [("openai-chat", "/id"), ("openai-chat", "/tool_call_id"), ("openai-chat", "/annotations")];

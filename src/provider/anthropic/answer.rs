@@ -364,7 +364,7 @@ mod tests {
 
     fn call(id: Option<&str>, arguments: &str) -> Part {
         let id = id.map(str::to_owned);
-        Part::ToolCall(ToolCall { id, name: "f".into(), arguments: arguments.into(), signature: None })
+        Part::ToolCall(ToolCall { id, name: "f".into(), arguments: arguments.into(), signature: None, custom: false })
     }
 
     fn thinking(text: &str, signature: Option<&str>) -> Part {

@@ -60,30 +60,33 @@ impl Collapse for Collapser {
         self.reply.kept_bytes() + self.cited + self.blocks.iter().map(|block| block.told.len()).sum::<usize>()
     }
 
-    fn finish(&mut self) -> Answer {
-        for block in self.blocks.drain(..) {
-            match self.reply.parts.get_mut(block.part) {
-                Some(Part::ToolCall(call)) if call.arguments.is_empty() => {
-                    call.arguments = block.input.unwrap_or_else(|| "{}".to_owned());
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            for block in self.blocks.drain(..) {
+                match self.reply.parts.get_mut(block.part) {
+                    Some(Part::ToolCall(call)) if call.arguments.is_empty() => {
+                        call.arguments = block.input.unwrap_or_else(|| "{}".to_owned());
+                    }
+                    Some(Part::Verbatim(own)) => tell(own, &block.told),
+                    _ => {}
                 }
-                Some(Part::Verbatim(own)) => tell(own, &block.told),
-                _ => {}
+                if let Some((at, citations)) = block.citations {
+                    self.reply.parts[at] = Part::verbatim(WIRE, &json!({ "citations": citations }));
+                }
             }
-            if let Some((at, citations)) = block.citations {
-                self.reply.parts[at] = Part::verbatim(WIRE, &json!({ "citations": citations }));
+            let mut reply = std::mem::take(&mut self.reply);
+            if !self.ending.is_empty() {
+                reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.ending).into()));
             }
-        }
-        let mut reply = std::mem::take(&mut self.reply);
-        if !self.ending.is_empty() {
-            reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.ending).into()));
-        }
-        reply.parts.retain(|part| match part {
-            Part::Text { text, .. } => !text.is_empty(),
-            Part::Reasoning { text, signature } => !text.is_empty() || signature.is_some(),
-            Part::RedactedReasoning(_) | Part::ToolCall(_) => true,
-            Part::Verbatim(own) => own.json != "null",
-        });
-        Answer::Turn(reply)
+            reply.parts.retain(|part| match part {
+                Part::Text { text, .. } => !text.is_empty(),
+                Part::Reasoning { text, signature } => !text.is_empty() || signature.is_some(),
+                Part::RedactedReasoning(_) | Part::ToolCall(_) => true,
+                Part::Verbatim(own) => own.json != "null",
+            });
+            Answer::Turn(reply)
+        };
+        answer.into()
     }
 }
 

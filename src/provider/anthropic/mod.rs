@@ -28,7 +28,7 @@ pub static PROVIDER: Provider = Provider {
         Route { method: "GET", path: "/v1/models", when: is_ours, codec: &Models },
     ],
     credential: Credential { header: "x-api-key", prefix: "" },
-    secret_headers: &["authorization"],
+    secret_headers: &["authorization", "api-key"], // the latter where Azure hosts it
     secret_query: &[],
     claims: |head| if is_ours(head) { 2 } else { 0 },
     error,
@@ -170,7 +170,7 @@ impl Codec for Messages {
         CALL_IDS
     }
 
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         one_form(body);
     }
 

@@ -106,7 +106,7 @@ impl Codec for Messages {
         anthropic::CALL_IDS
     }
 
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         anthropic::one_form(body);
     }
 
@@ -200,11 +200,14 @@ impl Collapse for Collapser {
         self.messages.as_ref().map_or(self.verbatim.kept_bytes(), Collapse::kept_bytes)
     }
 
-    fn finish(&mut self) -> Answer {
-        match &mut self.messages {
-            Some(messages) => messages.finish(),
-            None => self.verbatim.finish(),
-        }
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            match &mut self.messages {
+                Some(messages) => messages.finish().old(),
+                None => self.verbatim.finish().old(),
+            }
+        };
+        answer.into()
     }
 }
 
@@ -290,13 +293,16 @@ impl Collapse for Verbatim {
         self.body.len()
     }
 
-    fn finish(&mut self) -> Answer {
-        Answer::Raw(RawAnswer {
-            status: self.status,
-            content_type: std::mem::take(&mut self.content_type),
-            retry_after: None,
-            body: RawBody::Bytes(std::mem::take(&mut self.body)),
-        })
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            Answer::Raw(RawAnswer {
+                status: self.status,
+                content_type: std::mem::take(&mut self.content_type),
+                retry_after: None,
+                body: RawBody::Bytes(std::mem::take(&mut self.body)),
+            })
+        };
+        answer.into()
     }
 }
 
@@ -360,8 +366,12 @@ mod tests {
 
     #[test]
     fn a_turn_comes_back_from_both_encoders() {
-        let call =
-            ToolCall { id: Some("toolu_1".into()), name: "f".into(), arguments: r#"{"a":1}"#.into(), signature: None };
+        let call = ToolCall {
+            id: Some("toolu_1".into()),
+            name: "f".into(),
+            arguments: r#"{"a":1}"#.into(),
+            ..ToolCall::default()
+        };
         let reply = Reply {
             parts: vec![
                 Part::Reasoning { text: "hm".into(), signature: Some("sig".into()) },

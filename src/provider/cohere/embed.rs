@@ -196,8 +196,15 @@ impl Collapse for Collapser {
         self.answer.vectors.iter().map(|v| v.len() * size_of::<f64>()).sum::<usize>() + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
-        if self.readable { Answer::Embeddings(std::mem::take(&mut self.answer)) } else { self.verbatim.finish() }
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            if self.readable {
+                Answer::Embeddings(std::mem::take(&mut self.answer))
+            } else {
+                self.verbatim.finish().old()
+            }
+        };
+        answer.into()
     }
 }
 

@@ -159,16 +159,19 @@ impl Collapse for Collapser {
             + self.open.as_ref().map_or(0, |(_, arguments)| arguments.kept_bytes())
     }
 
-    fn finish(&mut self) -> Answer {
-        self.close_call();
-        let mut reply = std::mem::take(&mut self.reply);
-        if !self.sources.is_empty() {
-            reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.sources).into()));
-        }
-        if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
-            reply.finish = Some("tool_calls".into());
-        }
-        Answer::Turn(reply)
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            self.close_call();
+            let mut reply = std::mem::take(&mut self.reply);
+            if !self.sources.is_empty() {
+                reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.sources).into()));
+            }
+            if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
+                reply.finish = Some("tool_calls".into());
+            }
+            Answer::Turn(reply)
+        };
+        answer.into()
     }
 }
 
@@ -265,6 +268,7 @@ impl Collapser {
                 name: name.0.into_owned(),
                 arguments: call.args.filter(|a| a.get() != "null").map_or("{}".into(), |a| one_line(a.get()).into()),
                 signature,
+                custom: false,
             }));
         }
         if let Some((_, arguments)) = &mut self.open {

@@ -287,8 +287,9 @@ impl Collapse for Collapser {
         self.embeddings.vectors.iter().map(|v| std::mem::size_of_val(v.as_slice())).sum()
     }
 
-    fn finish(&mut self) -> Answer {
-        Answer::Embeddings(std::mem::take(&mut self.embeddings))
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = { Answer::Embeddings(std::mem::take(&mut self.embeddings)) };
+        answer.into()
     }
 }
 

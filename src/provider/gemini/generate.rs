@@ -85,7 +85,7 @@ impl Codec for Generate {
         ]
     }
 
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         turns::join(body);
     }
 
@@ -366,7 +366,7 @@ mod tests {
         let thought = |text: &str, signature| Part::Reasoning { text: text.into(), signature };
         let call = |id: Option<&str>, arguments: &str, signature| {
             let id = id.map(str::to_owned);
-            Part::ToolCall(ToolCall { id, name: "f".into(), arguments: arguments.into(), signature })
+            Part::ToolCall(ToolCall { id, name: "f".into(), arguments: arguments.into(), signature, custom: false })
         };
         Reply {
             parts: vec![

@@ -2,10 +2,12 @@
 
 mod table;
 
-use super::{AnswerHead, Call, Carries, Codec, Encoding, Fault, Head, Progress};
+use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
 use crate::frame::{Decoder, Framing, Status};
+use crate::json::Node;
+use crate::native::{Native, Sources};
 use crate::reply::{Answer, Part, Reply};
-use crate::request::Request;
+use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 
 /// How a body came out.
@@ -35,6 +37,19 @@ impl Outcome {
 
 /// Collapses a body fed in these chunks, as a relay does.
 pub(crate) fn collapse<'c>(codec: &dyn Codec, framing: Framing, chunks: impl IntoIterator<Item = &'c [u8]>) -> Outcome {
+    match collapsed(codec, framing, chunks).map(|collapsed| collapsed.answer(codec)) {
+        Ok(Ok(answer)) => Outcome::Whole(answer),
+        Ok(Err(fault)) => Outcome::Fault(fault),
+        Err(outcome) => outcome,
+    }
+}
+
+/// What a relay makes of a body fed in these chunks; how it came out, where it is not whole.
+fn collapsed<'c>(
+    codec: &dyn Codec,
+    framing: Framing,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<Collapsed, Outcome> {
     let mut decoder = Decoder::new(framing);
     let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type: framing.content_type() });
     let mut progress = Progress::More;
@@ -45,12 +60,12 @@ pub(crate) fn collapse<'c>(codec: &dyn Codec, framing: Framing, chunks: impl Int
                 Ok(Status::Frame { frame, used }) => {
                     match collapser.push(&frame) {
                         Ok(p) => progress = p,
-                        Err(fault) => return Outcome::Fault(fault),
+                        Err(fault) => return Err(Outcome::Fault(fault)),
                     }
                     rest = &rest[used..];
                 }
                 Ok(Status::Incomplete) => break,
-                Err(_) => return Outcome::Unframed,
+                Err(_) => return Err(Outcome::Unframed),
             }
         }
     }
@@ -58,12 +73,12 @@ pub(crate) fn collapse<'c>(codec: &dyn Codec, framing: Framing, chunks: impl Int
         Ok(None) => {}
         Ok(Some(frame)) => match collapser.push(&frame) {
             Ok(p) => progress = p,
-            Err(fault) => return Outcome::Fault(fault),
+            Err(fault) => return Err(Outcome::Fault(fault)),
         },
         Err(_) if progress == Progress::Done => {}
-        Err(_) => return Outcome::Unframed,
+        Err(_) => return Err(Outcome::Unframed),
     }
-    if progress == Progress::More { Outcome::Cut } else { Outcome::Whole(collapser.finish()) }
+    if progress == Progress::More { Err(Outcome::Cut) } else { Ok(collapser.finish()) }
 }
 
 /// Collapses a golden body whole, byte by byte and cut at every offset; the outcome, which must always be the same.
@@ -74,7 +89,48 @@ pub(crate) fn golden(codec: &dyn Codec, framing: Framing, body: &[u8]) -> Outcom
     for cut in 0..=body.len() {
         assert_eq!(collapse(codec, framing, [&body[..cut], &body[cut..]]), whole, "cut at {cut}");
     }
+    if let (Ok(Collapsed::Native { native, told }), Shape::Chat(wire)) =
+        (collapsed(codec, framing, [body]), codec.shape())
+    {
+        comes_back(codec, wire, framing, (&native, &told));
+    }
     whole
+}
+
+/// The native answer in a whole body.
+#[track_caller]
+pub(crate) fn native(codec: &dyn Codec, framing: Framing, body: &[u8]) -> Node<'static> {
+    match collapsed(codec, framing, [body]) {
+        Ok(Collapsed::Native { native, .. }) => native,
+        other => panic!("not a whole answer: {other:?}"),
+    }
+}
+
+/// The laws of a native answer: `collapse(stream(n)) = n` however it is cut, and what its readable form does not say is
+/// laid over that.
+#[track_caller]
+fn comes_back(codec: &dyn Codec, wire: &dyn ChatWire, framing: Framing, (native, told): (&Node<'_>, &Node<'_>)) {
+    let streamed = framing != Framing::Whole;
+    let request = Request { framing, include_usage: streamed, ..Request::new(Kind::Chat) };
+    let reply = wire.read(native);
+    for chunk_chars in [1, 7, usize::MAX] {
+        let to = Encoding { request: &request, chunk_chars, now: 5, seed: 7 };
+        let written = wire.write(&reply, &to);
+        let beyond = Native::between(codec.wire(), &written, native, &Sources::of(&reply));
+        let mut again = written.clone();
+        assert_eq!(beyond.map(|beyond| beyond.lay_over(&mut again)).unwrap_or_default(), Vec::<String>::new());
+        assert!(again.same(native), "laid over: {} is not {}", again.to_json(), native.to_json());
+        if streamed {
+            let frames = wire.stream(&again, &to);
+            match collapsed(codec, framing, [&frames.bytes[..]]) {
+                Ok(Collapsed::Native { native: back, told: retold }) => {
+                    assert!(back.same(native), "streamed: {} is not {}", back.to_json(), native.to_json());
+                    assert!(retold.same(told), "told: {} is not {}", retold.to_json(), told.to_json());
+                }
+                other => panic!("streamed: {other:?}"),
+            }
+        }
+    }
 }
 
 /// Reads a request body as the endpoint at `path` would.

@@ -77,7 +77,7 @@ fn part() -> impl Strategy<Value = Part> {
         1 => "[a-z]{1,9}[.]".prop_map(Part::RedactedReasoning), // text that is no base64: one wire has base64 only
         3 => ("[a-z_]{1,8}", vec((text(), json()), 0..4), signature()).prop_map(|(name, arguments, signature)| {
             let arguments = object(arguments).to_string();
-            Part::ToolCall(ToolCall { id: None, name, arguments, signature })
+            Part::ToolCall(ToolCall { id: None, name, arguments, signature, custom: false })
         }),
     ]
 }
@@ -242,7 +242,7 @@ fn turns_of_every_shape_come_back_from_every_wire() {
             id: Some(format!("call_{n}")),
             name: format!("tool_{n}"),
             arguments: r#"{"a":{"b":[1,{"c":"é"}]}}"#.into(),
-            signature: None,
+            ..ToolCall::default()
         })
     };
     let thought = |text: &str| Part::Reasoning { text: text.into(), signature: Some("c2ln".into()) };

@@ -330,19 +330,22 @@ impl Collapse for Collapser {
         self.text.len() + self.thinking.len() + calls + self.foreign.as_ref().map_or(0, |f| f.kept_bytes())
     }
 
-    fn finish(&mut self) -> Answer {
-        if let Some(foreign) = &mut self.foreign {
-            return foreign.finish();
-        }
-        let mut reply = std::mem::take(&mut self.reply);
-        if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
-            reply.finish = Some("tool_calls".to_owned());
-        }
-        reply.push_reasoning(&self.thinking);
-        reply.push_text(&self.text);
-        reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
-        reply.parts.extend(self.context.take());
-        Answer::Turn(reply)
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = (|| {
+            if let Some(foreign) = &mut self.foreign {
+                return foreign.finish().old();
+            }
+            let mut reply = std::mem::take(&mut self.reply);
+            if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
+                reply.finish = Some("tool_calls".to_owned());
+            }
+            reply.push_reasoning(&self.thinking);
+            reply.push_text(&self.text);
+            reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
+            reply.parts.extend(self.context.take());
+            Answer::Turn(reply)
+        })();
+        answer.into()
     }
 }
 
@@ -389,6 +392,7 @@ impl Collapser {
                 name: function.name.map(|n| n.0.into_owned()).unwrap_or_default(),
                 arguments: function.arguments.map(arguments_text).unwrap_or_default(),
                 signature: None,
+                custom: false,
             });
         }
     }
@@ -431,8 +435,13 @@ mod tests {
     }
 
     fn call(id: Option<&str>, arguments: &str) -> Part {
-        let call =
-            ToolCall { id: id.map(str::to_owned), name: "f".into(), arguments: arguments.into(), signature: None };
+        let call = ToolCall {
+            id: id.map(str::to_owned),
+            name: "f".into(),
+            arguments: arguments.into(),
+            signature: None,
+            custom: false,
+        };
         Part::ToolCall(call)
     }
 

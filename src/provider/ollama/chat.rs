@@ -71,7 +71,7 @@ impl Codec for Shape {
     }
 
     /// Newer servers number the calls and give them ids, others do not.
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         for message in echo::of_model(body) {
             echo::drop_empty(message, &["images", "thinking", "tool_calls", "tool_name"]);
             for call in echo::objects(message.get_mut("tool_calls")) {

@@ -182,8 +182,9 @@ impl Collapse for Collapser {
         self.answer.vectors.iter().map(|v| v.len() * size_of::<f64>()).sum()
     }
 
-    fn finish(&mut self) -> Answer {
-        Answer::Embeddings(std::mem::take(&mut self.answer))
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = { Answer::Embeddings(std::mem::take(&mut self.answer)) };
+        answer.into()
     }
 }
 

@@ -3,27 +3,39 @@
 
 mod answer;
 mod collapse;
-mod history;
 mod plain;
+mod read;
 mod request;
 
 use super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, parse_body,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Encoding, FinishWords, Places, Results, Shape,
+    UsageShape, parse_body,
 };
 use crate::frame::Frames;
-use crate::reply::Answer;
-use crate::request::{Kind, Request};
-use serde_json::Value;
+use crate::json::Node;
+use crate::reply::Reply;
+use crate::request::Request;
 
 /// The terminal event's data.
 const DONE: &[u8] = b"[DONE]";
 
-/// Members of a message that no other wire knows (sources, sound, images), under this name.
+/// Its name.
 const WIRE: &str = "openai-chat";
 
-/// The values of `Reply::reasoning_field` for reasoning that came under another name than `reasoning_content`.
-const REASONING: &str = "reasoning";
-const REASONING_DETAILS: &str = "reasoning_details";
+/// The member for reasoning that most services have (<https://api-docs.deepseek.com/guides/reasoning_model>).
+const REASONING: &str = "reasoning_content";
+
+/// The older way to call a tool, as a finish reason and as a member of the message.
+const LEGACY_CALL: &str = "function_call";
+
+/// <https://platform.openai.com/docs/api-reference/chat/create>
+static PLACES: Places = Places {
+    ids: &["/messages/*/tool_calls/*/id", "/messages/*/tool_call_id", "/messages/*/audio/id"],
+    json: &["/messages/*/tool_calls/*/function/arguments", "/messages/*/function_call/arguments"],
+    plain: &["/messages/*", "/messages/*/tool_calls/*"],
+    unseen: &["/messages/*/annotations", "/messages/*/parsed", "/messages/*/tool_calls/*/index"],
+    results: Some(Results { list: "/messages", call: "/tool_call_id", beside: "" }),
+};
 
 /// OpenAI's finish reasons are the words that fixtures use.
 static FINISH: FinishWords = FinishWords {
@@ -59,42 +71,38 @@ impl Codec for Chat {
         WIRE
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         parse_body::<request::Body<'a>>(call.body)?.into_request(call)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        answer::whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
+}
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        answer::stream(reply, to)
-    }
-
+impl ChatWire for Chat {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(collapse::Collapser::new(answer))
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        read::read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        answer::write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        answer::stream(native, to)
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[DONE]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        &[
-            CallId { key: "tool_call_id", beside: "" },
-            CallId { key: "id", beside: "function" },
-            CallId { key: "id", beside: "custom" },
-        ]
-    }
-
-    fn one_form(&self, body: &mut Value) {
-        history::one_form(body);
     }
 
     fn carries(&self) -> Carries {
@@ -108,6 +116,18 @@ impl Codec for Chat {
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         Some(&USAGE)
     }
+}
+
+/// Whether a part of a message's content is a text and nothing else.
+fn is_text(part: &Node<'_>) -> bool {
+    matches!(part.members(), [(a, kind), (b, Node::Text(_))] if a == "type" && b == "text" && kind.as_str() == Some("text"))
+}
+
+/// Members of a delta, and of what stands in its lists, whose text comes piece by piece.
+fn grows(name: &str) -> bool {
+    const TEXTS: [&str; 9] =
+        ["content", "text", "summary", "data", "transcript", "refusal", "arguments", "input", "thinking"];
+    name.starts_with("reasoning") || TEXTS.contains(&name)
 }
 
 #[cfg(test)]
@@ -167,6 +187,7 @@ mod tests {
                 name: "f".into(),
                 arguments: arguments.into(),
                 signature: None,
+                custom: false,
             })
         };
         let reply = Reply {
@@ -222,7 +243,13 @@ mod tests {
     #[test]
     fn a_custom_tool_is_called_with_text() {
         let ask = r#"{"model":"gpt-5","stream":true,"messages":[],"tools":[{"type":"custom","custom":{"name":"sh"}}]}"#;
-        let call = ToolCall { id: Some("c".into()), name: "sh".into(), arguments: "ls -l".into(), signature: None };
+        let call = ToolCall {
+            id: Some("c".into()),
+            name: "sh".into(),
+            arguments: "ls -l".into(),
+            signature: None,
+            custom: true,
+        };
         let reply = Reply { parts: vec![Part::ToolCall(call)], ..Reply::default() };
         with_request(PATH, ask, |codec, request| {
             assert_eq!(request.tools, ["sh"]);

@@ -1,10 +1,9 @@
 //! The chunks that most of a stream consists of, read without taking them apart.
 
-use crate::json::Walk;
-use crate::reply::Reply;
+use crate::json::{Node, Walk};
 
 /// What a chunk adds to the text of choice 0, as a JSON string, where it says nothing beside that is not known already.
-pub(super) fn text<'a>(chunk: &'a str, known: &Reply) -> Option<&'a str> {
+pub(super) fn text<'a>(chunk: &'a str, known: &Node<'_>) -> Option<&'a str> {
     let mut text = None;
     let mut walk = Walk::new(chunk);
     walk.object(|walk, name| match name {
@@ -14,11 +13,11 @@ pub(super) fn text<'a>(chunk: &'a str, known: &Reply) -> Option<&'a str> {
             walk.byte(b']')
         }
         "object" => walk.eat("\"chat.completion.chunk\""),
-        "id" if known.id.is_some() => walk.string().map(drop),
-        "model" if known.model.is_some() => walk.string().map(drop),
-        "system_fingerprint" if known.system_fingerprint.is_some() => walk.string().map(drop),
-        "created" if known.created.is_some() => walk.digits(),
-        "obfuscation" | "service_tier" => walk.string().map(drop),
+        "id" | "model" | "system_fingerprint" | "service_tier" if known.member(name).is_some() => {
+            walk.string().map(drop)
+        }
+        "created" if known.member(name).is_some() => walk.digits(),
+        "obfuscation" => walk.string().map(drop),
         _ => walk.eat("null"),
     })?;
     walk.end()?;
@@ -45,7 +44,7 @@ mod tests {
 
     #[test]
     fn only_text_is_plain() {
-        let known = Reply { id: Some("c".into()), created: Some(1), ..Reply::default() };
+        let known = Node::parse(r#"{"id":"c","created":1}"#).unwrap();
         let chunk = |more: &str, choice: &str, delta: &str| {
             format!(
                 r#"{{"id": "c", "object":"chat.completion.chunk","created":12{more},"choices":[{{"index":0,"delta":{{{delta}}}{choice}}}],"usage":null}}"#

@@ -122,23 +122,26 @@ impl Collapse for Collapser {
         told.chain(&self.listed).map(Grown::kept_bytes).sum::<usize>() + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
-        if self.is_verbatim {
-            return self.verbatim.finish();
-        }
-        let mut reply = std::mem::take(&mut self.reply);
-        let told = self.told.drain(..).map(|slot| slot.item);
-        let listed = std::mem::take(&mut self.listed);
-        // Several services end with a list that is absent or empty.
-        if listed.iter().any(|item| item.kept_bytes() > 0) {
-            listed.into_iter().for_each(|item| item.add_to(&mut reply));
-        } else {
-            told.for_each(|item| item.add_to(&mut reply));
-        }
-        if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
-            reply.finish = Some("tool_calls".into());
-        }
-        Answer::Turn(reply)
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = (|| {
+            if self.is_verbatim {
+                return self.verbatim.finish().old();
+            }
+            let mut reply = std::mem::take(&mut self.reply);
+            let told = self.told.drain(..).map(|slot| slot.item);
+            let listed = std::mem::take(&mut self.listed);
+            // Several services end with a list that is absent or empty.
+            if listed.iter().any(|item| item.kept_bytes() > 0) {
+                listed.into_iter().for_each(|item| item.add_to(&mut reply));
+            } else {
+                told.for_each(|item| item.add_to(&mut reply));
+            }
+            if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
+                reply.finish = Some("tool_calls".into());
+            }
+            Answer::Turn(reply)
+        })();
+        answer.into()
     }
 }
 
@@ -383,6 +386,7 @@ impl Grown {
                     name: text(item.name),
                     arguments: text(item.arguments.or(item.input)),
                     signature: None,
+                    custom: false,
                 });
             }
             _ => grown.verbatim = parse_member(raw).ok().map(|item| Part::verbatim(WIRE, &item)),

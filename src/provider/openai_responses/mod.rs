@@ -102,7 +102,7 @@ impl Codec for Responses {
     }
 
     /// What a service says of the items it made, beside what they hold.
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         const SAYS_NOTHING: [&str; 7] =
             ["annotations", "logprobs", "content", "encrypted_content", "namespace", "caller", "parsed"];
         for item in echo::objects(body.get_mut("input")) {

@@ -39,20 +39,23 @@ impl Collapse for Collapser {
         self.reply.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
-        let mut reply = std::mem::take(&mut self.reply);
-        reply.parts.retain(|part| match part {
-            Part::Text { text, .. } | Part::Reasoning { text, signature: None } => !text.is_empty(),
-            _ => true,
-        });
-        for part in &mut reply.parts {
-            if let Part::ToolCall(call) = part
-                && call.arguments.is_empty()
-            {
-                call.arguments.push_str("{}"); // a tool without arguments may come without a delta
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            let mut reply = std::mem::take(&mut self.reply);
+            reply.parts.retain(|part| match part {
+                Part::Text { text, .. } | Part::Reasoning { text, signature: None } => !text.is_empty(),
+                _ => true,
+            });
+            for part in &mut reply.parts {
+                if let Part::ToolCall(call) = part
+                    && call.arguments.is_empty()
+                {
+                    call.arguments.push_str("{}"); // a tool without arguments may come without a delta
+                }
             }
-        }
-        Answer::Turn(reply)
+            Answer::Turn(reply)
+        };
+        answer.into()
     }
 }
 

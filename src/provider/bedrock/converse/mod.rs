@@ -132,7 +132,7 @@ mod tests {
 
     fn call(id: &str, name: &str, arguments: &str) -> Part {
         let (id, name, arguments) = (Some(id.to_owned()), name.to_owned(), arguments.to_owned());
-        Part::ToolCall(ToolCall { id, name, arguments, signature: None })
+        Part::ToolCall(ToolCall { id, name, arguments, signature: None, custom: false })
     }
 
     #[test]

@@ -76,17 +76,20 @@ impl Collapse for Collapser {
         self.text.len() + calls + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> Answer {
-        if self.foreign {
-            return self.verbatim.finish();
-        }
-        let mut reply = std::mem::take(&mut self.reply);
-        if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
-            reply.finish = Some("tool_calls".to_owned());
-        }
-        reply.push_text(&self.text);
-        reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
-        Answer::Turn(reply)
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = (|| {
+            if self.foreign {
+                return self.verbatim.finish().old();
+            }
+            let mut reply = std::mem::take(&mut self.reply);
+            if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
+                reply.finish = Some("tool_calls".to_owned());
+            }
+            reply.push_text(&self.text);
+            reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
+            Answer::Turn(reply)
+        })();
+        answer.into()
     }
 }
 
@@ -176,6 +179,7 @@ impl Call<'_> {
             name: self.name.map(|name| name.0.into_owned()).unwrap_or_default(),
             arguments: self.parameters.map(RawValue::get).filter(|p| *p != "null").unwrap_or_default().to_owned(),
             signature: None,
+            custom: false,
         }
     }
 }

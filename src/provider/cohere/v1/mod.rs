@@ -203,7 +203,7 @@ mod tests {
 
     fn rich() -> Reply {
         let arguments = r#"{"a":[1,{"b":"é"}]}"#.to_owned();
-        let call = ToolCall { id: None, name: "f".into(), arguments, signature: None };
+        let call = ToolCall { id: None, name: "f".into(), arguments, signature: None, custom: false };
         Reply {
             parts: vec![Part::text("I will 日本 "), Part::ToolCall(call.clone()), Part::ToolCall(call)],
             finish: Some("tool_calls".into()),

@@ -120,19 +120,22 @@ impl Collapse for Collapser {
         self.thinking.len() + self.text.len() + self.plan.len() + self.cited + calls
     }
 
-    fn finish(&mut self) -> Answer {
-        let mut reply = std::mem::take(&mut self.reply);
-        reply.push_reasoning(&self.thinking);
-        if !self.plan.is_empty() {
-            reply.parts.push(Part::Reasoning { text: std::mem::take(&mut self.plan), signature: None });
-            reply.reasoning_field = Some(TOOL_PLAN.to_owned());
-        }
-        reply.push_text(&self.text);
-        reply.parts.extend(self.calls.drain(..).map(|(_, call)| Part::ToolCall(call)));
-        if !self.citations.is_empty() {
-            reply.parts.push(Part::verbatim(WIRE, &json!({"citations": self.citations})));
-        }
-        Answer::Turn(reply)
+    fn finish(&mut self) -> crate::provider::Collapsed {
+        let answer: Answer = {
+            let mut reply = std::mem::take(&mut self.reply);
+            reply.push_reasoning(&self.thinking);
+            if !self.plan.is_empty() {
+                reply.parts.push(Part::Reasoning { text: std::mem::take(&mut self.plan), signature: None });
+                reply.reasoning_field = Some(TOOL_PLAN.to_owned());
+            }
+            reply.push_text(&self.text);
+            reply.parts.extend(self.calls.drain(..).map(|(_, call)| Part::ToolCall(call)));
+            if !self.citations.is_empty() {
+                reply.parts.push(Part::verbatim(WIRE, &json!({"citations": self.citations})));
+            }
+            Answer::Turn(reply)
+        };
+        answer.into()
     }
 }
 

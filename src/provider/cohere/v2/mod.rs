@@ -84,7 +84,7 @@ impl Codec for Chat {
     }
 
     /// Sources are no part of a turn.
-    fn one_form(&self, body: &mut Value) {
+    fn old_form(&self, body: &mut Value) {
         for message in echo::of_model(body) {
             message.shift_remove("citations");
             echo::drop_empty(message, &["content", "tool_calls", "tool_plan"]);
@@ -229,7 +229,13 @@ mod tests {
     }
 
     fn call(id: &str, arguments: &str) -> Part {
-        let call = ToolCall { id: Some(id.into()), name: "f".into(), arguments: arguments.into(), signature: None };
+        let call = ToolCall {
+            id: Some(id.into()),
+            name: "f".into(),
+            arguments: arguments.into(),
+            signature: None,
+            custom: false,
+        };
         Part::ToolCall(call)
     }
 

@@ -1,6 +1,11 @@
 //! JSON: one way to parse it, a short cut for what is read once a chunk, and text by hand for what is written once a
 //! chunk or once an answer.
 
+mod tree;
+
+pub(crate) use tree::object;
+pub use tree::{MAX_DEPTH, Members, Node, number as number_value, step, steps};
+
 use serde::de::{Deserialize, Error as _};
 
 /// Parses JSON that came as bytes: all of it must be UTF-8. This is the one way that the program has, since a second one

@@ -1,0 +1,179 @@
+//! From an upstream's answer to what a fixture keeps of it, and back: whether a replay would give a client what it got.
+
+use crate::frame::{Decoder, Framing, Status};
+use crate::json::Node;
+use crate::native::{Native, Sources};
+use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, Shape, native_of, wire_named};
+use crate::redact::Redactor;
+use crate::reply::Answer;
+use crate::request::Request;
+use std::borrow::Cow;
+
+/// Members that only a provider can read: they must come back as they were. (Google writes `thoughtSignature`.)
+const OPAQUE: [&str; 4] = ["encrypted_content", "redactedContent", "data", "bytes"];
+
+/// How an answer is read and written: its wire, and what of its request has a say in that.
+#[derive(Clone, Debug)]
+pub struct AskedFor {
+    /// The wire.
+    pub codec: &'static dyn Codec,
+    /// The request's [shape](Request::shape).
+    pub request: Request<'static>,
+}
+
+/// What came, without secrets.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// The native answer.
+    pub native: Node<'static>,
+    /// See [`Collapsed::Native`].
+    pub told: Node<'static>,
+}
+
+/// What is kept of an answer.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its readable form.
+    pub answer: Answer,
+    /// What that does not say.
+    pub native: Option<Native>,
+    /// What a replay must give; of an answer that is kept as it came, nothing.
+    pub came: Option<Came>,
+    /// There was a secret in it.
+    pub secret: bool,
+}
+
+impl AskedFor {
+    fn encoding(&self) -> Encoding<'_> {
+        // In one piece: what a text is cut into says nothing of it.
+        Encoding { request: &self.request, chunk_chars: usize::MAX, now: 0, seed: 0 }
+    }
+
+    /// What a fixture keeps of an answer.
+    ///
+    /// # Errors
+    /// [`Fault`]: it is no answer of this wire.
+    pub fn keep(&self, collapsed: Collapsed, redactor: &Redactor) -> Result<Kept, Fault> {
+        let (mut came, is_body) = match (&collapsed, self.codec.shape()) {
+            (Collapsed::Native { native, told }, Shape::Chat(_)) => {
+                (Came { native: native.clone(), told: told.clone() }, false)
+            }
+            (Collapsed::Body(raw), Shape::Embedding(_)) if (200..300).contains(&raw.status) => {
+                let native = native_of(&raw.bytes())?.into_owned();
+                (Came { native, told: Node::Null }, true)
+            }
+            _ => {
+                let answer = collapsed.answer(self.codec)?;
+                return Ok(Kept { answer, native: None, came: None, secret: false });
+            }
+        };
+        let secret = redact(&mut came.native, redactor) | redact(&mut came.told, redactor);
+        let to = self.encoding();
+        let (answer, native) = match self.codec.shape() {
+            Shape::Chat(wire) => {
+                let reply = wire.read(&came.native);
+                let native =
+                    Native::between(self.codec.wire(), &wire.write(&reply, &to), &came.native, &Sources::of(&reply));
+                (Answer::Turn(reply), native)
+            }
+            Shape::Embedding(wire) => match wire.read(&came.native)? {
+                Some(embeddings) => {
+                    let written = wire.write(&embeddings, &to);
+                    let native = Native::between(self.codec.wire(), &written, &came.native, &Sources::default());
+                    drop(written);
+                    (Answer::Embeddings(embeddings), native)
+                }
+                None => {
+                    let answer = collapsed.answer(self.codec)?;
+                    return Ok(Kept { answer, native: None, came: None, secret: false });
+                }
+            },
+            Shape::Verbatim(_) | Shape::Old => unreachable!("it has been kept as it came"),
+        };
+        debug_assert!(!is_body || matches!(answer, Answer::Embeddings(_)));
+        Ok(Kept { answer, native, came: Some(came), secret })
+    }
+
+    /// Whether a replay of this fixture gives what came: as a whole, and event by event where events say it twice.
+    pub fn gives(&self, answer: &Answer, native: Option<&Native>, came: &Came) -> bool {
+        let verbatim = !matches!(answer, Answer::Turn(_) | Answer::Embeddings(_));
+        let same = |(native, told): (Node<'_>, Node<'_>)| native.same(&came.native) && told.same(&came.told);
+        verbatim || self.replayed(answer, native).is_some_and(same)
+    }
+
+    /// The native answer that the readable form is written as.
+    fn written<'a>(&'a self, answer: &'a Answer) -> Option<Node<'a>> {
+        let to = self.encoding();
+        match (answer, self.codec.shape()) {
+            (Answer::Turn(reply), Shape::Chat(wire)) => Some(wire.write(reply, &to)),
+            (Answer::Embeddings(embeddings), Shape::Embedding(wire)) => Some(wire.write(embeddings, &to)),
+            _ => None,
+        }
+    }
+
+    /// What a client makes of a replay of this fixture, and what single events told it.
+    pub fn replayed(&self, answer: &Answer, beyond: Option<&Native>) -> Option<(Node<'static>, Node<'static>)> {
+        let to = self.encoding();
+        let mut native = self.written(answer)?;
+        if beyond.is_some_and(|beyond| !beyond.lay_over(&mut native).is_empty()) {
+            return None;
+        }
+        match self.codec.shape() {
+            Shape::Chat(wire) if self.request.streamed() => streamed(wire, &native, &to),
+            _ => Some((native.into_owned(), Node::Null)),
+        }
+    }
+}
+
+/// The places of native members that the readable form has no more, since it was edited; or the wire, where there is none
+/// of that name.
+pub fn lost(native: &Native, answer: &Answer) -> Vec<String> {
+    let Some(codec) = wire_named(&native.wire) else { return vec![native.wire.clone()] };
+    let asked = AskedFor { codec, request: Request::new(codec.kind()) };
+    // On another wire nobody asks for it.
+    asked.written(answer).map_or_else(Vec::new, |mut written| native.lay_over(&mut written))
+}
+
+/// What a client makes of a native answer's stream.
+fn streamed(wire: &dyn ChatWire, native: &Node<'_>, to: &Encoding<'_>) -> Option<(Node<'static>, Node<'static>)> {
+    let framing = to.request.framing;
+    let frames = wire.stream(native, to);
+    let mut collapser = wire.collapser(&AnswerHead { framing, status: 200, content_type: framing.content_type() });
+    let mut decoder = Decoder::new(framing);
+    let mut rest = &frames.bytes[..];
+    while let Status::Frame { frame, used } = decoder.next(rest).ok()? {
+        collapser.push(&frame).ok()?;
+        rest = &rest[used..];
+    }
+    if let (Some(frame), true) = (decoder.end().ok()?, framing != Framing::Whole) {
+        collapser.push(&frame).ok()?;
+    }
+    match collapser.finish() {
+        Collapsed::Native { native, told } => Some((native, told)),
+        Collapsed::Body(_) | Collapsed::Old(_) => None,
+    }
+}
+
+/// Redacts every text of an answer, but for what only its provider can read; whether there was anything to redact.
+fn redact(node: &mut Node<'static>, redactor: &Redactor) -> bool {
+    match node {
+        Node::Text(text) => match redactor.redact(text) {
+            Cow::Owned(redacted) if redacted != **text => {
+                *text = Cow::Owned(redacted);
+                true
+            }
+            _ => false,
+        },
+        Node::List(items) => items.iter_mut().fold(false, |found, item| redact(item, redactor) | found),
+        Node::Object(members) => {
+            let opaque = |name: &str| OPAQUE.contains(&name) || name.ends_with("ignature");
+            let mut found = false;
+            for (name, value) in members {
+                let is_opaque = opaque(name) && value.as_str().is_some();
+                found |= !is_opaque && redact(value, redactor);
+            }
+            found
+        }
+        Node::Null | Node::Bool(_) | Node::Number(_) => false,
+    }
+}
