@@ -128,7 +128,7 @@ async fn what_killed_processes_left_is_removed_at_the_start_and_what_others_writ
     // And what is left now, in the middle of a recording.
     let clients = (0..8).map(|n| tokio::spawn(ask_until_it_is_gone(address, n)));
     let clients: Vec<_> = clients.collect();
-    until(|| (folder.files().len() > 20).then_some(())).await.expect("recordings");
+    until(|| (folder.files().len() > 12).then_some(())).await.expect("recordings");
     program.signal("KILL");
     program.wait();
     for client in clients {
