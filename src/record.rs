@@ -248,7 +248,8 @@ impl Plan {
             }
             (None, None) => return Err("it would not load again"),
         };
-        let faithful = kept.came.as_ref().is_none_or(|came| self.asked.gives(&back.answer, back.native.as_deref(), came));
+        let faithful =
+            kept.came.as_ref().is_none_or(|came| self.asked.gives(&back.answer, back.native.as_deref(), came));
         // A secret may lie across frames, where it cannot be replaced.
         let safe = |wire: &Wire| !secret && !wire::holds_secret(&wire::body(wire), beside.framing, redactor);
         let had_wire = beside.wire.is_some();

@@ -217,9 +217,7 @@ fn what_two_events_say_differently_is_kept_as_it_came() {
     let item = |blob: &str| json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": blob});
     let message = json!({"type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
         "content": [{"type": "output_text", "text": "hi", "annotations": []}]});
-    let response = |output: Value, status: &str| {
-        json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "gpt-5", "output": output})
-    };
+    let response = |output: Value, status: &str| json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "gpt-5", "output": output});
     let events = [
         ("response.created", json!({"response": response(json!([]), "in_progress")})),
         ("response.output_item.added", json!({"output_index": 0, "item": item("a")})),

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn an_emoji_cut_between_two_deltas_is_whole() {
-        let delta = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+        let delta =
+            |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
         let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
         let said = |pieces: &[&str]| {
             let body: String = pieces.iter().map(|piece| delta(piece)).chain([end.to_owned()]).collect();

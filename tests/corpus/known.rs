@@ -2,6 +2,8 @@
 //! fails a test.
 
 use super::captures::Capture;
+use aimock::provider::Codec;
+use aimock::request::canonical::NOT_IDENTITY;
 
 /// Formats, wires, or the hashes that end the names of captures, and why.
 pub(crate) struct Known(&'static [(&'static str, &'static str)]);
@@ -117,15 +119,17 @@ pub(crate) fn disagreed(capture: &Capture, field: &str) -> bool {
     DISAGREEMENTS.iter().any(|(what, of, _)| *what == field && names(of, capture))
 }
 
-/// Members of a request that may differ between two that are the same: what the canonical form leaves out.
-pub(crate) fn unseen(place: &str, wire: &str) -> bool {
+/// Whether what stands here may differ between two requests that are the same: the canonical form leaves it out, or it
+/// is an id, which counts by its order. The wires say where, in a few pointers each.
+pub(crate) fn unseen(place: &str, codec: &dyn Codec) -> bool {
     let first = place.split('/').nth(1).unwrap_or("");
-    let streams = ["stream", "stream_options"].contains(&first);
-    aimock::request::canonical::NOT_IDENTITY.contains(&first)
-        || streams
-        || UNSEEN.iter().any(|(of, end)| wire == *of && place.ends_with(end))
+    let fits = |pointer: &&str| {
+        let mut steps = place.split('/');
+        // What stands within something that is left out is left out as well.
+        pointer.split('/').all(|wanted| steps.next().is_some_and(|step| wanted == "*" || wanted == step))
+    };
+    let places = codec.identity();
+    NOT_IDENTITY.contains(&first)
+        || ["stream", "stream_options"].contains(&first)
+        || places.ids.iter().chain(places.unseen).any(|pointer| fits(&pointer))
 }
-
-/// Per wire: how the pointers of ids end, which count by their order.
-const UNSEEN: [(&str, &str); 3] =
-    [("openai-chat", "/id"), ("openai-chat", "/tool_call_id"), ("openai-chat", "/annotations")];
