@@ -650,7 +650,7 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
         (
             "/v2/chat",
             "messages",
-            json!({"role": "assistant", "tool_calls": [call], "tool_plan": "go", "content": null, "citations": [{"start": 1}]}),
+            json!({"role": "assistant", "tool_calls": [call], "tool_plan": "go", "content": null, "citations": null}),
             json!({"role": "assistant", "tool_calls": [call], "tool_plan": "go"}),
         ),
         (
@@ -749,14 +749,14 @@ openai chat 13e48d97815986b8
 azure 40231b38bc04c4d5
 openai responses dc130dc15111552d
 anthropic a067303032e42a3a
-gemini d0ffa86ee400f3e2
-vertex d0ffa86ee400f3e2
+gemini 406ebebfaef99f88
+vertex 406ebebfaef99f88
 vertex anthropic 534494f4d0eb8bfc
 bedrock converse 0696909b4a4cd6cd
 bedrock invoke b5bd28018592d9e5
-cohere v1 32e916c7ff56152e
-cohere v2 bd84ce27e5896184
-ollama 7d62a3d736592272
+cohere v1 48574ccc893ce8be
+cohere v2 e94f723a2f42ed68
+ollama 7725db19b04314d4
 raw 9efa16c76c00420c
 ";
 

@@ -31,7 +31,7 @@ pub use words::{
 };
 
 use crate::frame::{Frame, Frames, Framing};
-use crate::json::Node;
+use crate::json::{Node, object};
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
@@ -639,6 +639,15 @@ pub fn arguments_object(arguments: &str) -> Box<RawValue> {
     RawValue::from_string(object).expect("it was parsed or written by serde_json")
 }
 
+/// [`arguments_object`] as a node.
+pub fn arguments_node(arguments: &str) -> Node<'_> {
+    match Node::parse(arguments.trim()) {
+        Ok(object @ Node::Object(_)) => object,
+        _ if arguments.trim().is_empty() => Node::Object(Vec::new()),
+        _ => object! { "_raw": arguments },
+    }
+}
+
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
 pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
     let (mut rest, chars, ascii) = (text, chars.max(1), text.is_ascii());
@@ -688,6 +697,9 @@ mod tests {
         assert_eq!(arguments_object(" ").get(), "{}");
         assert_eq!(arguments_object("[1]").get(), r#"{"_raw":"[1]"}"#);
         assert_eq!(arguments_object("{\"a\":").get(), r#"{"_raw":"{\"a\":"}"#);
+        for arguments in ["{\"a\":1.50}", " ", "[1]", "{\"a\":"] {
+            assert_eq!(arguments_node(arguments).to_json(), arguments_object(arguments).get());
+        }
     }
 
     #[test]

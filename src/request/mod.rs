@@ -64,6 +64,12 @@ impl<'a> Message<'a> {
     pub fn new(role: Role, text: impl Into<Cow<'a, str>>) -> Self {
         Message { role, text: text.into(), tool_call_id: None }
     }
+
+    /// The same, borrowing nothing.
+    fn into_owned(self) -> Message<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Message { role: self.role, text: own(self.text), tool_call_id: self.tool_call_id.map(own) }
+    }
 }
 
 /// What a client asked, in the terms that matching and encoding need.
@@ -89,6 +95,8 @@ pub struct Request<'a> {
     pub inputs: Vec<Cow<'a, str>>,
     /// How embedding vectors are to be sent.
     pub vectors: VectorFormat,
+    /// The answer says the conversation once more.
+    pub is_repeated: bool,
 }
 
 /// How embedding vectors are to be sent.
@@ -118,6 +126,7 @@ impl<'a> Request<'a> {
             response_format: None,
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
+            is_repeated: false,
         }
     }
 
@@ -130,6 +139,8 @@ impl<'a> Request<'a> {
             include_usage: self.include_usage,
             custom_tools: self.custom_tools.iter().map(own).collect(),
             vectors: self.vectors.clone(),
+            is_repeated: self.is_repeated,
+            messages: self.messages.iter().filter(|_| self.is_repeated).cloned().map(Message::into_owned).collect(),
             ..Request::new(self.kind)
         }
     }

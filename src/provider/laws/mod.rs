@@ -4,9 +4,11 @@ mod table;
 
 use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
 use crate::frame::{Decoder, Framing, Status};
-use crate::json::Node;
+use crate::json::{self, Node};
 use crate::native::{Native, Sources};
+use crate::redact::Redactor;
 use crate::reply::{Answer, Part, Reply};
+use crate::request::canonical::{Hash, Ignore, Subject, canonical};
 use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 
@@ -144,6 +146,49 @@ pub(crate) fn with_request<T>(path: &str, body: &str, then: impl FnOnce(&dyn Cod
     let call = Call { head, params: found.params, body: body.as_bytes() };
     let request = found.codec.decode(&call).expect("a good request");
     then(found.codec, &request)
+}
+
+/// The hash of a request.
+#[track_caller]
+pub(crate) fn hash(path: &str, body: &str) -> Hash {
+    with_request(path, body, |codec, request| {
+        let (model, body) = (&*request.model, body.as_bytes());
+        let subject = Subject { wire: codec.wire(), model, body, content_type: "", codec };
+        canonical(&subject, &Redactor::default(), &Ignore::default()).request
+    })
+}
+
+/// Requests that differ in any one value share no hash, but for the values at these places.
+#[track_caller]
+pub(crate) fn every_value_counts(path: &str, body: &str, but: &[&str]) {
+    fn leaves(node: &Node<'_>, place: &str, found: &mut Vec<String>) {
+        node.members().iter().for_each(|(name, node)| leaves(node, &format!("{place}/{}", json::step(name)), found));
+        node.items().iter().enumerate().for_each(|(i, node)| leaves(node, &format!("{place}/{i}"), found));
+        if node.members().is_empty() && node.items().is_empty() {
+            found.push(place.to_owned());
+        }
+    }
+    fn at<'n, 'a>(node: &'n mut Node<'a>, place: &str) -> &'n mut Node<'a> {
+        json::steps(place).fold(node, |node, step| match node {
+            Node::List(items) => &mut items[step.parse::<usize>().expect("an index")],
+            other => other.get_mut(&step).expect("a member"),
+        })
+    }
+    let node = Node::parse(body).expect("JSON");
+    let mut places = Vec::new();
+    leaves(&node, "", &mut places);
+    for place in places {
+        let mut other = node.clone();
+        let leaf = at(&mut other, &place);
+        *leaf = match leaf {
+            Node::Text(text) => format!("{text}x").into(),
+            Node::Number(number) => Node::Number(format!("1{number}").into()),
+            Node::Bool(flag) => (!*flag).into(),
+            _ => "x".into(),
+        };
+        let same = hash(path, body) == hash(path, &other.to_json());
+        assert_eq!(same, but.contains(&&*place), "{place}");
+    }
 }
 
 /// What a client gets for this answer, put together again: whole and streamed.
