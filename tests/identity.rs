@@ -628,7 +628,7 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
             "/v1/messages",
             "messages",
             json!({"role": "assistant", "content": [{"type": "text", "text": "a", "citations": null},
-                {"type": "tool_use", "id": "x", "name": "f", "input": {}, "caller": {"type": "direct"}}]}),
+                {"type": "tool_use", "id": "x", "name": "f", "input": {}, "caller": null}]}),
             json!({"role": "assistant", "content": [{"type": "text", "text": "a"},
                 {"type": "tool_use", "id": "y", "name": "f", "input": {}}]}),
         ),
@@ -636,14 +636,14 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
             "/v1/responses",
             "input",
             json!({"type": "function_call", "id": "fc_1", "call_id": "x", "name": "f", "arguments": "{}",
-                "status": "completed", "caller": {"type": "direct"}, "namespace": null}),
-            json!({"type": "function_call", "id": "fc_2", "call_id": "y", "name": "f", "arguments": "{}"}),
+                "parsed_arguments": {}, "caller": null, "namespace": null}),
+            json!({"type": "function_call", "id": "fc_2", "call_id": "y", "name": "f", "arguments": " { } "}),
         ),
         (
             "/v1/responses",
             "input",
-            json!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": "final_answer",
-                "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]}),
+            json!({"type": "message", "id": "msg_1", "role": "assistant", "phase": null,
+                "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": [], "parsed": {"b": 1}}]}),
             json!({"type": "message", "id": "msg_2", "role": "assistant", "content":
                 [{"type": "output_text", "text": "a", "annotations": []}]}),
         ),
@@ -790,7 +790,7 @@ fn upstream_answer(asks: &Asks, text: &str) -> Vec<u8> {
         return json!({ "text": text }).to_string().into_bytes();
     }
     let to = Encoding { request: &request, chunk_chars: 20, now: 1_700_000_000, seed: 1 };
-    matched.codec.encode_whole(&answer_of(Kind::Chat, text), &to)
+    matched.codec.write(&answer_of(Kind::Chat, text), &to).expect("a turn").to_bytes()
 }
 
 #[test]

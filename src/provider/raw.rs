@@ -1,9 +1,9 @@
 //! Everything that has no room of its own: kept verbatim, matched on method, path and canonical body.
 
-use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress};
-use crate::frame::{Frame, Frames, Framing};
+use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Collapsed, Fault, Progress, Shape, VerbatimWire};
+use crate::frame::Frame;
 use crate::json;
-use crate::reply::{Answer, RawAnswer, RawBody};
+use crate::reply::{RawAnswer, RawBody};
 use crate::request::{Kind, Request};
 use serde::de::IgnoredAny;
 
@@ -16,30 +16,16 @@ impl Codec for Raw {
         "raw"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Raw
+    fn shape(&self) -> Shape<'_> {
+        Shape::Verbatim(self)
     }
 
     fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         Ok(Request::new(Kind::Raw))
     }
+}
 
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        collapser(answer)
-    }
-
-    fn framing(&self, _told: Framing) -> Framing {
-        Framing::Whole
-    }
-
+impl VerbatimWire for Raw {
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[b"[DONE]"]
     }
@@ -77,24 +63,22 @@ impl Collapse for Keep {
         self.body.len()
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            let bytes = std::mem::take(&mut self.body);
-            let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
-            Answer::Raw(RawAnswer {
-                status: self.status,
-                content_type: std::mem::take(&mut self.content_type),
-                retry_after: None,
-                body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
-            })
-        };
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        let bytes = std::mem::take(&mut self.body);
+        let json = self.content_type.contains("json").then(|| json::parse(&bytes).ok()).flatten();
+        Collapsed::Body(RawAnswer {
+            status: self.status,
+            content_type: std::mem::take(&mut self.content_type),
+            retry_after: None,
+            body: json.map_or(RawBody::Bytes(bytes), RawBody::Json),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Framing;
 
     fn progress(content_type: &str, body: &str) -> Progress {
         let head = AnswerHead { framing: Framing::Whole, status: 200, content_type };

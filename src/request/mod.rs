@@ -6,6 +6,7 @@ pub mod volatile;
 
 use crate::frame::Framing;
 use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
@@ -55,7 +56,7 @@ pub struct Message<'a> {
     pub role: Role,
     /// Its text parts joined; empty where it has none.
     pub text: Cow<'a, str>,
-    /// For a tool's result: the id of the call it answers.
+    /// For a tool's result, and for what a user says beside one in the same message: the id of the call it answers.
     pub tool_call_id: Option<Cow<'a, str>>,
 }
 
@@ -97,6 +98,8 @@ pub struct Request<'a> {
     pub vectors: VectorFormat,
     /// The answer says the conversation once more.
     pub is_repeated: bool,
+    /// Members that its answer repeats, where the wire does so.
+    pub echo: Vec<(&'static str, Cow<'a, RawValue>)>,
 }
 
 /// How embedding vectors are to be sent.
@@ -104,6 +107,8 @@ pub struct Request<'a> {
 pub struct VectorFormat {
     /// OpenAI's `encoding_format: base64`: little-endian f32.
     pub base64: bool,
+    /// Numbers of another type are asked for, which a text may hold (`base64_int8`): the answer is not read.
+    pub opaque: bool,
     /// Length of vectors that are made up.
     pub dimensions: Option<usize>,
     /// One input came as a bare value, not as a list of one.
@@ -127,6 +132,7 @@ impl<'a> Request<'a> {
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
             is_repeated: false,
+            echo: Vec::new(),
         }
     }
 
@@ -141,6 +147,7 @@ impl<'a> Request<'a> {
             vectors: self.vectors.clone(),
             is_repeated: self.is_repeated,
             messages: self.messages.iter().filter(|_| self.is_repeated).cloned().map(Message::into_owned).collect(),
+            echo: self.echo.iter().map(|(name, raw)| (*name, Cow::Owned(raw.clone().into_owned()))).collect(),
             ..Request::new(self.kind)
         }
     }
@@ -160,9 +167,11 @@ impl<'a> Request<'a> {
         self.messages.iter().filter(|m| m.role == Role::Assistant).count()
     }
 
-    /// Whether a tool's result follows the last user message.
+    /// Whether a tool's result follows the last user message, or stands in it.
     pub fn has_tool_result(&self) -> bool {
-        self.messages.iter().rev().take_while(|m| m.role != Role::User).any(|m| m.role == Role::Tool)
+        let last_user = self.messages.iter().rposition(|m| m.role == Role::User);
+        let holds_one = last_user.is_some_and(|at| self.messages[at].tool_call_id.is_some());
+        holds_one || self.messages[last_user.unwrap_or(0)..].iter().any(|m| m.role == Role::Tool)
     }
 
     /// The last message, where it is a tool's result.

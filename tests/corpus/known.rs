@@ -57,7 +57,6 @@ pub(crate) const RAW_ANSWERS: Known = Known(&[
     ("e1ffb783", "Claude's text completions under invoke"),
     ("67460c44", "Claude's text completions under invoke"),
     ("f701abc8", "Claude's text completions under invoke"),
-    ("e308cd1f", "embeddings of images come with what they are of"),
     ("ae47fa52", "embeddings of other types than float"),
     ("8745f0a9", "OpenAI's chat at Ollama's path"),
     ("79e098c0", "Writer's chat at Cohere's path"),

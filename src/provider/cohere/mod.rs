@@ -100,21 +100,6 @@ fn usage<'r>(reply: &'r Reply, to: &Encoding<'_>) -> Node<'r> {
     Node::from(&usage).into_owned()
 }
 
-/// v1's and the embeddings' `meta`.
-fn meta(version: &str, usage: Usage) -> Usage {
-    let mut meta = Usage::new();
-    meta.insert("api_version".to_owned(), json!({"version": version}));
-    meta.extend(usage);
-    meta
-}
-
-/// What of a `meta` is kept as usage.
-fn usage_of(meta: &str) -> Option<Usage> {
-    let mut usage: Usage = serde_json::from_str(meta).ok()?; // null, or an object
-    usage.shift_remove("api_version");
-    (!usage.is_empty()).then_some(usage)
-}
-
 /// <https://docs.cohere.com/reference/errors>
 fn error(e: &ErrorAnswer) -> ErrorBody {
     json!({"message": e.message}).into()

@@ -10,7 +10,6 @@ use crate::provider::{
 };
 use crate::reply::Reply;
 use crate::request::{Kind, Request};
-use serde::Serialize;
 use std::borrow::Cow;
 
 /// The wire of `:generateContent`.
@@ -186,10 +185,6 @@ fn join_texts(parts: &mut Vec<Node<'_>>) {
         }
     }
     *parts = joined;
-}
-
-pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
 }
 
 #[cfg(test)]

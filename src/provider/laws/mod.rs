@@ -3,8 +3,8 @@
 mod table;
 
 use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
-use crate::frame::{Decoder, Framing, Status};
-use crate::json::{self, Node};
+use crate::frame::{Decoder, Frames, Framing, Status};
+use crate::json::{Node, step, steps};
 use crate::native::{Native, Sources};
 use crate::redact::Redactor;
 use crate::reply::{Answer, Part, Reply};
@@ -158,37 +158,49 @@ pub(crate) fn hash(path: &str, body: &str) -> Hash {
     })
 }
 
-/// Requests that differ in any one value share no hash, but for the values at these places.
+/// The law of identity: a request that differs in one value is another one, but where no model sees it. The pointers of
+/// those values that make no difference.
 #[track_caller]
-pub(crate) fn every_value_counts(path: &str, body: &str, but: &[&str]) {
+pub(crate) fn indifferent(path: &str, body: &str) -> Vec<String> {
     fn leaves(node: &Node<'_>, place: &str, found: &mut Vec<String>) {
-        node.members().iter().for_each(|(name, node)| leaves(node, &format!("{place}/{}", json::step(name)), found));
-        node.items().iter().enumerate().for_each(|(i, node)| leaves(node, &format!("{place}/{i}"), found));
-        if node.members().is_empty() && node.items().is_empty() {
+        for (name, value) in node.members() {
+            leaves(value, &format!("{place}/{}", step(name)), found);
+        }
+        for (i, item) in node.items().iter().enumerate() {
+            leaves(item, &format!("{place}/{i}"), found);
+        }
+        if !matches!(node, Node::Object(_) | Node::List(_) | Node::Null) {
             found.push(place.to_owned());
         }
     }
-    fn at<'n, 'a>(node: &'n mut Node<'a>, place: &str) -> &'n mut Node<'a> {
-        json::steps(place).fold(node, |node, step| match node {
-            Node::List(items) => &mut items[step.parse::<usize>().expect("an index")],
-            other => other.get_mut(&step).expect("a member"),
-        })
-    }
-    let node = Node::parse(body).expect("JSON");
-    let mut places = Vec::new();
-    leaves(&node, "", &mut places);
-    for place in places {
-        let mut other = node.clone();
-        let leaf = at(&mut other, &place);
-        *leaf = match leaf {
-            Node::Text(text) => format!("{text}x").into(),
-            Node::Number(number) => Node::Number(format!("1{number}").into()),
-            Node::Bool(flag) => (!*flag).into(),
-            _ => "x".into(),
-        };
-        let same = hash(path, body) == hash(path, &other.to_json());
-        assert_eq!(same, but.contains(&&*place), "{place}");
-    }
+    let body = Node::parse(body).expect("JSON");
+    let (whole, mut places) = (hash(path, &body.to_json()), Vec::new());
+    leaves(&body, "", &mut places);
+    let changed = |place: &String| {
+        let mut body = body.clone();
+        let leaf = steps(place).try_fold(&mut body, |node, step| match node {
+            Node::List(items) => items.get_mut(step.parse::<usize>().ok()?),
+            object => object.get_mut(&step),
+        });
+        match leaf.expect("it was found there") {
+            Node::Text(text) => text.to_mut().push('x'),
+            number @ Node::Number(_) => *number = (number.as_i64().unwrap_or(0) + 1).into(),
+            Node::Bool(flag) => *flag = !*flag,
+            other => panic!("no leaf: {other:?}"),
+        }
+        hash(path, &body.to_json())
+    };
+    places.retain(|place| changed(place) == whole);
+    places
+}
+
+/// Requests that differ in any one value share no hash, but for the values at these places.
+#[track_caller]
+pub(crate) fn every_value_counts(path: &str, body: &str, but: &[&str]) {
+    let (mut same, mut but) = (indifferent(path, body), but.to_vec());
+    same.sort_unstable();
+    but.sort_unstable();
+    assert_eq!(same, but);
 }
 
 /// What a client gets for this answer, put together again: whole and streamed.
@@ -250,4 +262,21 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
         reply.model = None;
     }
     reply
+}
+
+impl dyn Codec + '_ {
+    /// The whole answer's bytes.
+    #[track_caller]
+    pub(crate) fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        self.write(answer, to).expect("an answer of its kind").to_bytes()
+    }
+
+    /// The streamed answer; nothing where it is never streamed.
+    #[track_caller]
+    pub(crate) fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        match self.shape() {
+            Shape::Chat(wire) => wire.stream(&self.write(answer, to).expect("an answer of its kind"), to),
+            _ => Frames::default(),
+        }
+    }
 }

@@ -178,15 +178,3 @@ fn line<'n>(native: &Node<'n>, said: &Node<'n>, text: &'static str, piece: Vec<(
     line.push(("done".into(), false.into()));
     Node::Object(line)
 }
-
-/// The numbers among these, by name; `None` where there are none.
-pub(super) fn counts<const N: usize>(named: [(&str, Option<Value>); N]) -> Option<Usage> {
-    let number = |(name, value): (&str, Option<Value>)| Some((name.to_owned(), value.filter(Value::is_number)?));
-    let usage: Usage = named.into_iter().filter_map(number).collect();
-    (!usage.is_empty()).then_some(usage)
-}
-
-/// What an `error` member says: a string, or whatever else it is.
-pub(super) fn error_text(error: &Value) -> String {
-    error.as_str().map_or_else(|| error.to_string(), str::to_owned)
-}
