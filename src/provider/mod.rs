@@ -32,7 +32,7 @@ pub use words::{
 };
 
 use crate::frame::{Frame, Frames, Framing};
-use crate::json::{Node, object};
+use crate::json::Node;
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde::Deserialize;
@@ -556,27 +556,6 @@ fn unreadable(e: &impl fmt::Display, data: &[u8]) -> Fault {
     Fault::Unreadable(format!("{e} in `{seen}`"))
 }
 
-/// A call's arguments for a wire that wants an object: as the model wrote them, on one line. None at all are `{}`; what
-/// is not an object is kept as text in a member `_raw`.
-pub fn arguments_object(arguments: &str) -> Box<RawValue> {
-    let text = arguments.trim();
-    let object = match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) if text.starts_with('{') => text.replace(['\n', '\r'], ""), // white space: a JSON string holds neither
-        _ if text.is_empty() => "{}".to_owned(),
-        _ => serde_json::json!({"_raw": arguments}).to_string(),
-    };
-    RawValue::from_string(object).expect("it was parsed or written by serde_json")
-}
-
-/// [`arguments_object`] as a node.
-pub fn arguments_node(arguments: &str) -> Node<'_> {
-    match Node::parse(arguments.trim()) {
-        Ok(object @ Node::Object(_)) => object,
-        _ if arguments.trim().is_empty() => Node::Object(Vec::new()),
-        _ => object! { "_raw": arguments },
-    }
-}
-
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
 pub fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
     let (mut rest, chars, ascii) = (text, chars.max(1), text.is_ascii());
@@ -618,17 +597,6 @@ mod tests {
         assert_eq!(pieces("añ🌍日x", 2).collect::<Vec<_>>(), ["añ", "🌍日", "x"]);
         assert_eq!(pieces("", 2).count(), 0);
         assert_eq!(pieces("ab", 0).collect::<Vec<_>>(), ["a", "b"]);
-    }
-
-    #[test]
-    fn arguments_are_an_object_on_one_line() {
-        assert_eq!(arguments_object("{\n  \"a\": 1.50\r\n}\n").get(), r#"{  "a": 1.50}"#);
-        assert_eq!(arguments_object(" ").get(), "{}");
-        assert_eq!(arguments_object("[1]").get(), r#"{"_raw":"[1]"}"#);
-        assert_eq!(arguments_object("{\"a\":").get(), r#"{"_raw":"{\"a\":"}"#);
-        for arguments in ["{\"a\":1.50}", " ", "[1]", "{\"a\":"] {
-            assert_eq!(arguments_node(arguments).to_json(), arguments_object(arguments).get());
-        }
     }
 
     #[test]

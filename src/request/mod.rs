@@ -65,12 +65,6 @@ impl<'a> Message<'a> {
     pub fn new(role: Role, text: impl Into<Cow<'a, str>>) -> Self {
         Message { role, text: text.into(), tool_call_id: None }
     }
-
-    /// The same, borrowing nothing.
-    fn into_owned(self) -> Message<'static> {
-        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        Message { role: self.role, text: own(self.text), tool_call_id: self.tool_call_id.map(own) }
-    }
 }
 
 /// What a client asked, in the terms that matching and encoding need.
@@ -96,8 +90,6 @@ pub struct Request<'a> {
     pub inputs: Vec<Cow<'a, str>>,
     /// How embedding vectors are to be sent.
     pub vectors: VectorFormat,
-    /// The answer says the conversation once more.
-    pub is_repeated: bool,
     /// Members that its answer repeats, where the wire does so.
     pub echo: Vec<(&'static str, Cow<'a, RawValue>)>,
 }
@@ -131,7 +123,6 @@ impl<'a> Request<'a> {
             response_format: None,
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
-            is_repeated: false,
             echo: Vec::new(),
         }
     }
@@ -145,8 +136,6 @@ impl<'a> Request<'a> {
             include_usage: self.include_usage,
             custom_tools: self.custom_tools.iter().map(own).collect(),
             vectors: self.vectors.clone(),
-            is_repeated: self.is_repeated,
-            messages: self.messages.iter().filter(|_| self.is_repeated).cloned().map(Message::into_owned).collect(),
             echo: self.echo.iter().map(|(name, raw)| (*name, Cow::Owned(raw.clone().into_owned()))).collect(),
             ..Request::new(self.kind)
         }

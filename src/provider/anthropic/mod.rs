@@ -359,7 +359,7 @@ mod tests {
             let body = format!(
                 r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"hi"}},{{"role":"assistant","content":[{turn}]}},{{"role":"user","content":[{results}]}}]}}"#
             );
-            hash("/v1/messages", &body)
+            hash("/v1/messages", &Node::parse(&body).expect("JSON"))
         };
         let result =
             |id: &str, text: &str| format!(r#"{{"type":"tool_result","tool_use_id":"{id}","content":"{text}"}}"#);

@@ -1,7 +1,7 @@
 //! A turn as an answer, and an answer as chunks of the same shape.
 //! <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
-use super::super::{Encoding, arguments_node, finish_out, pieces, usage_node};
+use super::super::{Encoding, finish_out, growth, pieces, usage_node};
 use super::{BLOCKED, FINISH, USAGE, WIRE, read, signature};
 use crate::frame::{Frames, Framing, jsonarray, sse};
 use crate::json::{self, Node, object};
@@ -48,7 +48,7 @@ fn part(part: &Part) -> Option<Node<'_>> {
                 called.set("id", &**id);
             }
             called.set("name", &*call.name);
-            called.set("args", arguments_node(&call.arguments));
+            called.set("args", growth::of_arguments(&call.arguments, false));
             (object! { "functionCall": called }, &call.signature)
         }
         Part::RedactedReasoning(_) => return None,

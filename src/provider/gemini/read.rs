@@ -1,6 +1,6 @@
 //! What of an answer matching, people and other wires need: its first candidate.
 
-use super::super::finish_in;
+use super::super::{finish_in, growth};
 use super::{BLOCKED, FINISH, signature};
 use crate::json::Node;
 use crate::reply::{Part, Reply, ToolCall};
@@ -71,7 +71,7 @@ fn part(node: &Node<'_>) -> Option<Part> {
         let call = ToolCall {
             id: call.word("id").map(str::to_owned),
             name: call.word("name")?.to_owned(),
-            arguments: call.get("args").map_or_else(|| "{}".to_owned(), Node::to_json),
+            arguments: growth::to_arguments(call.get("args")),
             signature,
             custom: false,
         };

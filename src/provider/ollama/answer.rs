@@ -1,7 +1,7 @@
 //! A turn as `/api/chat` and `/api/generate` give it: whole, or a line for each piece.
 //! <https://docs.ollama.com/api/streaming>
 
-use super::super::{Encoding, FinishWords, UsageShape, answer_usage, arguments_node, finish_in, finish_out, pieces};
+use super::super::{Encoding, FinishWords, UsageShape, answer_usage, finish_in, finish_out, growth, pieces};
 use super::chat::Endpoint;
 use crate::clock;
 use crate::frame::{Frames, ndjson};
@@ -64,11 +64,7 @@ fn call(node: &Node<'_>) -> Option<Part> {
     Some(Part::ToolCall(ToolCall {
         id: node.word("id").map(str::to_owned),
         name: function.word("name").unwrap_or("").to_owned(),
-        arguments: match function.get("arguments") {
-            Some(Node::Text(text)) => text.clone().into_owned(), // from some services
-            Some(object) => object.to_json(),
-            None => String::new(),
-        },
+        arguments: growth::to_arguments(function.get("arguments")), // some services write them as text
         ..ToolCall::default()
     }))
 }
@@ -115,7 +111,7 @@ fn call_node(call: &ToolCall) -> Node<'_> {
     if let Some(id) = &call.id {
         node.set("id", &**id);
     }
-    node.set("function", object! { "name": &*call.name, "arguments": arguments_node(&call.arguments) });
+    node.set("function", object! { "name": &*call.name, "arguments": growth::of_arguments(&call.arguments, false) });
     node
 }
 

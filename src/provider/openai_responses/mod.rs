@@ -485,7 +485,7 @@ mod tests {
                 call(2, ""),
                 items.join(",")
             );
-            hash(PATH, &body)
+            hash(PATH, &Node::parse(&body).unwrap())
         };
         let (a, b) = (
             r#"{"type":"function_call_output","call_id":"c1","output":""}"#,

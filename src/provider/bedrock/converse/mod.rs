@@ -484,7 +484,7 @@ mod tests {
             let body = format!(
                 r#"{{"messages":[{{"role":"user","content":[{{"text":"hi"}}]}},{{"role":"assistant","content":[{turn}]}},{{"role":"user","content":[{results}]}}]}}"#
             );
-            hash("/model/m/converse", &body)
+            hash("/model/m/converse", &Node::parse(&body).expect("JSON"))
         };
         let result = |id: &str, text: &str| {
             format!(r#"{{"toolResult":{{"toolUseId":"{id}","content":[{{"text":"{text}"}}]}}}}"#)

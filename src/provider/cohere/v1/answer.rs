@@ -1,12 +1,12 @@
 //! A turn as version 1 sends it, and an answer as its events.
 
-use super::super::super::{Encoding, arguments_node, finish_in, finish_out, pieces};
+use super::super::super::{Encoding, finish_in, finish_out, growth, pieces};
 use super::super::usage;
 use super::{END, FINISH};
 use crate::frame::{Frames, Framing, ndjson, sse};
 use crate::json::{Node, object};
 use crate::reply::{Part, Reply, ToolCall};
-use crate::request::{Message, Role};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub(super) fn read(native: &Node<'_>) -> Reply {
@@ -31,7 +31,7 @@ pub(super) fn read(native: &Node<'_>) -> Reply {
 fn call(node: &Node<'_>) -> Part {
     Part::ToolCall(ToolCall {
         name: node.word("name").unwrap_or("").to_owned(),
-        arguments: node.get("parameters").map(Node::to_json).unwrap_or_default(),
+        arguments: growth::to_arguments(node.get("parameters")),
         ..ToolCall::default()
     })
 }
@@ -40,10 +40,9 @@ pub(super) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
     let text = reply.content();
     let calls: Vec<_> = reply
         .tool_calls()
-        .map(|call| object! { "name": &*call.name, "parameters": arguments_node(&call.arguments) })
+        .map(|call| object! { "name": &*call.name, "parameters": growth::of_arguments(&call.arguments, false) })
         .collect();
-    // What a client sends back as its next request's history. Instructions and tools' results it has itself.
-    let mut history: Vec<_> = to.request.messages.iter().filter_map(before).collect();
+    let mut history = before(&to.request.echo);
     let mut turn = object! { "role": "CHATBOT", "message": text.clone() };
     let mut meta = object! { "api_version": object! { "version": "1" } };
     if let Node::Object(counts) = usage(reply, to) {
@@ -67,13 +66,25 @@ pub(super) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
     answer
 }
 
-fn before<'r>(message: &'r Message<'_>) -> Option<Node<'r>> {
-    let role = match message.role {
-        Role::User => "USER",
-        Role::Assistant => "CHATBOT",
-        Role::System | Role::Tool => return None,
-    };
-    Some(object! { "role": role, "message": &*message.text })
+/// The conversation so far, which a client sends back as its next request's history.
+fn before<'r>(request: &'r [(&'static str, Cow<'r, RawValue>)]) -> Vec<Node<'r>> {
+    let mut history = Vec::new();
+    for (name, raw) in request {
+        match (*name, Node::of(raw)) {
+            ("chat_history", Ok(Node::List(turns))) => history.extend(turns),
+            ("message", Ok(message)) if !message.says_nothing() => {
+                history.push(object! { "role": "USER", "message": message });
+            }
+            ("tool_results", Ok(results)) => history.push(object! { "role": "TOOL", "tool_results": results }),
+            _ => {}
+        }
+    }
+    for turn in &mut history {
+        // Any case is taken.
+        let role = turn.str("role").map(str::to_ascii_uppercase);
+        role.into_iter().for_each(|role| turn.set("role", role));
+    }
+    history
 }
 
 // ---------------------------------------------------------------------------------------------------------- streams

@@ -1,6 +1,6 @@
 //! A turn as version 2 sends it, and an answer as its events.
 
-use super::super::super::{Encoding, finish_in, finish_out, pieces};
+use super::super::super::{Encoding, finish_in, finish_out, growth, pieces};
 use super::super::usage;
 use super::{DONE, FINISH, TEXTS, WIRE};
 use crate::frame::{Frames, sse};
@@ -43,11 +43,7 @@ fn call(node: &Node<'_>) -> Option<Part> {
     Some(Part::ToolCall(ToolCall {
         id: node.word("id").map(str::to_owned),
         name: function.word("name").unwrap_or("").to_owned(),
-        arguments: match function.get("arguments") {
-            Some(Node::Text(text)) => text.clone().into_owned(),
-            Some(object) => object.to_json(),
-            None => String::new(),
-        },
+        arguments: growth::to_arguments(function.get("arguments")),
         ..ToolCall::default()
     }))
 }
