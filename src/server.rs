@@ -9,6 +9,7 @@ use crate::exchange;
 use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::prune;
 use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
@@ -255,12 +256,23 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
 /// was not answered.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
-    app.write_report()?;
-    let counts = app.counts.borrow();
+    app.tell_again();
     if command.is_empty() {
-        app.log.info(&*counts);
+        app.write_report()?;
+        app.log.info(&*app.counts.borrow());
         return Ok(code);
     }
+    app.counts.borrow_mut().command_exit = Some(code);
+    // A recording that could not be written does not stand in for the one that it would have replaced.
+    if code == 0 && app.config.record && app.counts.borrow().record_errors == 0 {
+        prune::after_a_whole_run(app);
+    }
+    app.write_report()?;
+    let counts = app.counts.borrow();
     counts.summarize(&app.table.borrow(), &app.log);
-    Ok(if code == 0 && counts.misses > 0 { 1 } else { code })
+    if code == 0 && counts.misses > 0 {
+        app.log.warn("exit code 1: the command ended with 0, but not all that it asked for was answered");
+        return Ok(1);
+    }
+    Ok(code)
 }

@@ -60,7 +60,7 @@ impl Exchange<'_> {
             (_, None) => (Source::Miss, None),
         };
         drop(table);
-        let outcome = Outcome { source, fixture, explanation: None, chaos: Some(fault.word()) };
+        let outcome = Outcome { fixture, chaos: Some(fault.word()), ..Outcome::of(source) };
         let response = match fault {
             Fault::Drop => {
                 let error = ErrorAnswer {

@@ -65,7 +65,7 @@ impl Exchange<'_> {
         let Some(service) = self.matched.provider.sigv4_service else { return };
         let now = clock::unix_ms().div_euclid(1000);
         if let Signing::Stale(why) = sign(self.app.aws.as_ref(), service, base, outgoing, now) {
-            self.app.log.warn(format_args!(
+            self.warn(format_args!(
                 "the request is forwarded with a signature for another host, which {base} will refuse: {why}"
             ));
         }
@@ -75,7 +75,7 @@ impl Exchange<'_> {
         let status = e.status();
         let code = if status == 504 { "upstream_timeout" } else { "upstream_unreachable" };
         let error = ErrorAnswer { status, message: e.to_string(), code: Some(code.into()), ..ErrorAnswer::default() };
-        self.app.log.warn(e);
+        self.warn(e);
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
         self.finish(response, Outcome { explanation: Some(e.to_string()), ..Outcome::proxy() })
     }
