@@ -106,8 +106,8 @@ impl fmt::Display for Error {
                 write!(f, "cannot listen on {address}: {source}; {}", bind_remedy(source.kind()))
             }
             Error::Fixtures(problems) => {
-                let s = if problems.len() == 1 { "" } else { "s" };
-                write!(f, "{} broken fixture{s} under --validate-on-load or --strict", problems.len())?;
+                let (n, s) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+                write!(f, "{n} broken fixture{s} under --validate-on-load or --strict: mend what is listed")?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
             Error::NoFixtures { paths, problem } => {
@@ -183,7 +183,7 @@ mod tests {
             (
                 Error::Fixtures(vec!["a.json:1:2: x".into(), "b.json:3:4: y".into()]),
                 2,
-                "2 broken fixtures under --validate-on-load or --strict\n  a.json:1:2: x\n  b.json:3:4: y",
+                "2 broken fixtures under --validate-on-load or --strict: mend what is listed\n  a.json:1:2: x\n  b.json:3:4: y",
             ),
             (
                 Error::NoFixtures { paths: vec!["a".into(), "b".into()], problem: "no fixture" },

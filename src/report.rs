@@ -19,6 +19,12 @@ const MAX_SHOWN: usize = 20;
 /// Most ids of tests that are remembered. Nothing is deleted of those beyond it.
 const MAX_TESTS: usize = 10_000;
 
+/// Longest id of a test that is remembered, and longest path and id that are told of a miss, in bytes.
+const MAX_NAME_BYTES: usize = 500;
+
+/// A miss that is asked again after a longer pause is told again, in milliseconds: no SDK waits so long before it retries.
+const MAX_RETRY_PAUSE_MS: i64 = 60_000;
+
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -39,7 +45,7 @@ pub struct Counts {
     /// The first misses, each with its explanation.
     unmatched: Vec<Unmatched>,
     /// Where a miss stands among them, by its request and test.
-    known: HashMap<(Hash, Option<String>), usize>,
+    known: HashMap<(Hash, Option<Hash>), usize>,
     /// Those that came again since that was told.
     again: BTreeSet<usize>,
     /// Fixtures that answered another request than the one they were recorded from, with what first differed.
@@ -70,17 +76,21 @@ pub struct Unmatched {
     explanation: String,
     /// How often it came.
     times: u64,
+    /// When it came last, in Unix milliseconds.
+    last_ms: i64,
 }
 
 impl From<&Entry> for Unmatched {
     fn from(entry: &Entry) -> Self {
+        let name = |text: &str| text[..text.floor_char_boundary(MAX_NAME_BYTES)].to_owned();
         Unmatched {
             method: entry.method.clone(),
-            path: entry.path_alone().to_owned(),
-            test_id: entry.test_id.clone(),
+            path: name(entry.path_alone()),
+            test_id: entry.test_id.as_deref().map(name),
             status: entry.answered.status,
             explanation: entry.answered.explanation.clone().unwrap_or_default(),
             times: 1,
+            last_ms: entry.timestamp_ms,
         }
     }
 }
@@ -100,10 +110,11 @@ impl fmt::Display for Unmatched {
 }
 
 impl Counts {
-    /// Counts a request; what it is, where nothing answered it and that is new.
+    /// Counts a request; what it is, where nothing answered it and that is to be told.
     pub fn note(&mut self, entry: &Entry) -> Option<Unmatched> {
         let answered = &entry.answered;
         if let Some(test) = entry.test_id.as_ref().filter(|test| !self.tests.contains(*test))
+            && test.len() <= MAX_NAME_BYTES
             && self.tests.len() < MAX_TESTS
         {
             self.tests.insert(test.clone());
@@ -128,11 +139,17 @@ impl Counts {
         let request = match entry.answered.unanswered {
             Unanswered::Nothing => return None,
             Unanswered::Miss => None,
-            Unanswered::MissOf(hash) => Some((hash, entry.test_id.clone())),
+            Unanswered::MissOf(hash) => Some((hash, entry.test_id.as_deref().map(|id| Hash::of(id.as_bytes())))),
         };
-        if let Some(at) = request.as_ref().and_then(|request| self.known.get(request)) {
-            self.unmatched[*at].times += 1;
-            self.again.insert(*at);
+        if let Some(at) = request.and_then(|request| self.known.get(&request).copied()) {
+            let miss = &mut self.unmatched[at];
+            let pause = entry.timestamp_ms.saturating_sub(std::mem::replace(&mut miss.last_ms, entry.timestamp_ms));
+            miss.times += 1;
+            if pause > MAX_RETRY_PAUSE_MS {
+                self.again.remove(&at);
+                return Some(miss.clone());
+            }
+            self.again.insert(at);
             return None;
         }
         self.misses += 1;
@@ -233,4 +250,72 @@ fn beyond_shown(all: u64) -> Option<String> {
 /// Fixtures of files that answered nothing. What was recorded just now answered through its upstream.
 pub fn unused(table: &FixtureTable) -> impl Iterator<Item = &Row> {
     table.rows().iter().filter(|row| row.hits.get() == 0 && row.path().is_some() && !row.fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Answered, KeptBody};
+    use std::time::Duration;
+
+    /// A miss of this test's `n`-th question.
+    fn miss(n: u64, test: Option<&str>, timestamp_ms: i64) -> Entry {
+        let answered = Answered {
+            source: Source::Miss,
+            status: 503,
+            fixture: None,
+            explanation: Some("why".into()),
+            duration: Duration::ZERO,
+            chaos: None,
+            unanswered: Unanswered::MissOf(Hash(n)),
+        };
+        Entry {
+            id: 0,
+            timestamp_ms,
+            method: "POST".into(),
+            path: "/v1?x".into(),
+            headers: Default::default(),
+            body: KeptBody::default(),
+            provider: "openai",
+            endpoint: "chat",
+            test_id: test.map(str::to_owned),
+            strict: None,
+            answered,
+        }
+    }
+
+    fn told(miss: Option<Unmatched>) -> Option<String> {
+        miss.map(|miss| miss.to_string())
+    }
+
+    #[test]
+    fn a_miss_is_told_once_and_again_after_a_pause() {
+        let mut counts = Counts::default();
+        assert_eq!(told(counts.note(&miss(1, None, 0))).as_deref(), Some("POST /v1 → 503: why"));
+        assert_eq!(told(counts.note(&miss(1, None, 1))), None);
+        assert_eq!(told(counts.note(&miss(1, Some("t"), 2))).as_deref(), Some("POST /v1 → 503 (test t): why"));
+        assert_eq!(told(counts.note(&miss(1, None, MAX_RETRY_PAUSE_MS + 1))), None, "it came again a minute ago");
+        let again = |counts: &mut Counts| counts.take_again().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(again(&mut counts), ["POST /v1 → 503 ×3: why"]);
+        assert!(again(&mut counts).is_empty());
+        let late = told(counts.note(&miss(1, None, 3 * MAX_RETRY_PAUSE_MS)));
+        assert_eq!((late.as_deref(), counts.misses), (Some("POST /v1 → 503 ×4: why"), 2));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut counts = Counts::default();
+        for n in 0..MAX_TOLD as u64 + 10 {
+            for _ in 0..2 {
+                counts.note(&miss(n, Some(&"t".repeat(MAX_NAME_BYTES + 1)), 0));
+            }
+        }
+        assert_eq!((counts.unmatched.len(), counts.known.len(), counts.tests.len()), (MAX_TOLD, MAX_TOLD, 0));
+        assert_eq!(counts.misses, MAX_TOLD as u64 + 20, "those that are not kept are not known again");
+        assert_eq!(counts.unmatched[0].test_id.as_ref().map(String::len), Some(MAX_NAME_BYTES));
+        for n in 0..MAX_TESTS + 10 {
+            counts.note(&miss(0, Some(&n.to_string()), 0));
+        }
+        assert_eq!(counts.tests.len(), MAX_TESTS);
+    }
 }

@@ -254,7 +254,7 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
-/// was not answered.
+/// was not answered, or a recording could not be written.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     app.tell_again();
     if command.is_empty() {
@@ -270,9 +270,13 @@ fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     app.write_report()?;
     let counts = app.counts.borrow();
     counts.summarize(&app.table.borrow(), &app.log);
-    if code == 0 && counts.misses > 0 {
-        app.log.warn("exit code 1: the command ended with 0, but not all that it asked for was answered");
-        return Ok(1);
+    let lost = match (counts.misses, counts.record_errors) {
+        (0, 0) => return Ok(code),
+        (0, _) => "not all that was recorded could be written",
+        _ => "not all that it asked for was answered",
+    };
+    if code == 0 {
+        app.log.warn(format_args!("exit code 1: the command ended with 0, but {lost}"));
     }
-    Ok(code)
+    Ok(code.max(1))
 }

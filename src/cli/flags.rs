@@ -393,7 +393,7 @@ pub(super) const CHECK: &[Flag<CheckArgs>] = &[
     row(
         Group::Options,
         "max-age",
-        "Tell recordings of this age",
+        "Tell recordings that are older",
         Takes::Text("DAYS", |args, text| {
             values::whole(text, 1..=values::MAX_DAYS).map(|it| args.max_age_days = Some(it))
         }),

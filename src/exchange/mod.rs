@@ -257,7 +257,8 @@ impl<'a> Exchange<'a> {
             if !std::mem::replace(&mut unharmed, true)
                 && let Some(fault) = self.chaos(&asked, found.as_ref().ok())
             {
-                return self.fault(fault, decide(mode, found.as_ref().ok().map(|hit| hit.how)), found.as_ref().ok());
+                let hit = found.as_ref().ok();
+                return self.fault(fault, &asked, decide(mode, hit.map(|hit| hit.how)), hit);
             }
             let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
             let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
@@ -462,7 +463,7 @@ impl<'a> Exchange<'a> {
 
     /// Why nothing answers, and what would.
     fn explain(&self, miss: Miss, asked: &Asked<'_>) -> String {
-        let miss = self.app.table.borrow().explain(miss, asked);
+        let miss = self.app.table.borrow().explained(miss, asked);
         let recording = self.app.recording.borrow();
         let means = Means {
             provider: self.matched.provider.name,
