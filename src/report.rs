@@ -19,8 +19,8 @@ const MAX_SHOWN: usize = 20;
 /// Most ids of tests that are remembered. Nothing is deleted of those beyond it.
 const MAX_TESTS: usize = 10_000;
 
-/// Longest id of a test that is remembered, and longest path and id that are told of a miss, in bytes.
-const MAX_NAME_BYTES: usize = 500;
+/// Longest id of a test that is remembered, and longest path and id that are told of a miss, in characters.
+const MAX_NAME_CHARS: usize = 500;
 
 /// A miss that is asked again after a longer pause is told again, in milliseconds: no SDK waits so long before it retries.
 const MAX_RETRY_PAUSE_MS: i64 = 60_000;
@@ -82,7 +82,7 @@ pub struct Unmatched {
 
 impl From<&Entry> for Unmatched {
     fn from(entry: &Entry) -> Self {
-        let name = |text: &str| text[..text.floor_char_boundary(MAX_NAME_BYTES)].to_owned();
+        let name = |text: &str| text.chars().take(MAX_NAME_CHARS).collect::<String>();
         Unmatched {
             method: entry.method.clone(),
             path: name(entry.path_alone()),
@@ -114,7 +114,7 @@ impl Counts {
     pub fn note(&mut self, entry: &Entry) -> Option<Unmatched> {
         let answered = &entry.answered;
         if let Some(test) = entry.test_id.as_ref().filter(|test| !self.tests.contains(*test))
-            && test.len() <= MAX_NAME_BYTES
+            && test.chars().nth(MAX_NAME_CHARS).is_none()
             && self.tests.len() < MAX_TESTS
         {
             self.tests.insert(test.clone());
@@ -307,12 +307,12 @@ mod tests {
         let mut counts = Counts::default();
         for n in 0..MAX_TOLD as u64 + 10 {
             for _ in 0..2 {
-                counts.note(&miss(n, Some(&"t".repeat(MAX_NAME_BYTES + 1)), 0));
+                counts.note(&miss(n, Some(&"t".repeat(MAX_NAME_CHARS + 1)), 0));
             }
         }
         assert_eq!((counts.unmatched.len(), counts.known.len(), counts.tests.len()), (MAX_TOLD, MAX_TOLD, 0));
         assert_eq!(counts.misses, MAX_TOLD as u64 + 20, "those that are not kept are not known again");
-        assert_eq!(counts.unmatched[0].test_id.as_ref().map(String::len), Some(MAX_NAME_BYTES));
+        assert_eq!(counts.unmatched[0].test_id.as_ref().map(String::len), Some(MAX_NAME_CHARS));
         for n in 0..MAX_TESTS + 10 {
             counts.note(&miss(0, Some(&n.to_string()), 0));
         }

@@ -233,7 +233,7 @@ fn what_is_no_api_call_is_no_miss() {
 /// A folder with a recording of each of these questions.
 fn recorded(questions: &str) -> (Folder, aimock::Mock) {
     let folder = Folder::new();
-    let upstream = aimock::Mock::builder().start().unwrap();
+    let upstream = aimock::Mock::builder().start().expect("a server");
     upstream.on(aimock::Match::default(), aimock::Reply::text("from upstream"));
     let (code, stderr) = run_client(&folder.0, &["--record", "--provider-openai", &upstream.url()], questions);
     assert_eq!(code, 0, "{stderr}");
@@ -245,16 +245,17 @@ fn questions(folder: &Folder) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.0.join("recorded")];
     while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        for path in fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "json") {
-                let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+                let file = fs::read(path).expect("a file");
+                let file: Value = serde_json::from_slice(&file).expect("JSON");
                 let question = |f: &Value| {
                     let key = |name: &str| f["match"][name].as_str().unwrap_or("").to_owned();
                     format!("{}@{}", key("userMessage"), key("testId"))
                 };
-                found.extend(file["fixtures"].as_array().unwrap().iter().map(question));
+                found.extend(file["fixtures"].as_array().expect("a list").iter().map(question));
             }
         }
     }

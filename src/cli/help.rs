@@ -258,7 +258,7 @@ mod tests {
                 let alone = chars.len() <= RIGHT || line.starts_with("  AWS_");
                 assert!(alone || (chars[RIGHT - 1] == ' ' && chars[RIGHT] != ' '), "{line}");
             }
-            assert!(text.ends_with(|c: char| c == '\n') && !text.ends_with("\n\n"));
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"));
         }
     }
 }
