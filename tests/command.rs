@@ -277,8 +277,14 @@ fn recordings_that_a_test_no_longer_uses_go_when_it_is_recorded_again() {
     run_client(&folder.0, &[], "one@t");
     assert_eq!(questions(&folder), everything, "nor does one that records nothing");
 
-    let (code, stderr) = run_client(&folder.0, &record, "one@t,six@t");
+    let report = folder.0.join("report.txt");
+    let options = [&record[..], &["--report", report.to_str().unwrap()]].concat();
+    let (code, stderr) = run_client(&folder.0, &options, "one@t,six@t");
     assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["fixtures"], json!([{"file": "recorded/t/openai.json", "index": 0, "hits": 1}]));
+    let unused: Vec<&Value> = report["unused"].as_array().unwrap().iter().map(|u| &u["file"]).collect();
+    assert!(unused.len() == 4 && !unused.contains(&&json!("recorded/t/openai.json")), "{unused:?}");
     assert_eq!(questions(&folder), ["five@", "four@u", "one@t", "six@t"]);
     for question in ["two", "three"] {
         let line = format!("\"{question}\": test t ran without it");
