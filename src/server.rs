@@ -9,6 +9,7 @@ use crate::exchange;
 use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::prune;
 use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
@@ -255,14 +256,29 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
-/// was not answered.
+/// was not answered, or a recording could not be written.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
-    app.write_report()?;
-    let counts = app.counts.borrow();
+    app.tell_again();
     if command.is_empty() {
-        app.log.info(&*counts);
+        app.write_report()?;
+        app.log.info(&*app.counts.borrow());
         return Ok(code);
     }
+    app.counts.borrow_mut().command_exit = Some(code);
+    // A recording that could not be written does not stand in for the one that it would have replaced.
+    if code == 0 && app.config.record && app.counts.borrow().record_errors == 0 {
+        prune::after_a_whole_run(app);
+    }
+    app.write_report()?;
+    let counts = app.counts.borrow();
     counts.summarize(&app.table.borrow(), &app.log);
-    Ok(if code == 0 && counts.misses > 0 { 1 } else { code })
+    let lost = match (counts.misses, counts.record_errors) {
+        (0, 0) => return Ok(code),
+        (0, _) => "not all that was recorded could be written",
+        _ => "not all that it asked for was answered",
+    };
+    if code == 0 {
+        app.log.warn(format_args!("exit code 1: the command ended with 0, but {lost}"));
+    }
+    Ok(code.max(1))
 }
