@@ -11,11 +11,12 @@ use crate::journal::{Entry, Journal, Unanswered};
 use crate::log::{Level, Logger};
 use crate::metrics::{Gauges, Metrics};
 use crate::provider::Provider;
-use crate::record::{Saved, origin_of};
+use crate::record::{self, Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
 use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
+use crate::twins::{AllTwins, RequestKey};
 use crate::upstream::{AwsKeys, BaseUrl, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
@@ -58,8 +59,8 @@ pub struct App {
     pub counts: RefCell<Counts>,
     /// How often what happened, since the start.
     pub metrics: RefCell<Metrics>,
-    /// Requests on their way to an upstream, that others like them wait for.
-    pub in_flight: RefCell<HashMap<RequestKey, Rc<Waiting>>>,
+    /// Requests on their way to an upstream that are to be recorded once.
+    pub twins: Rc<AllTwins>,
     /// Recordings under way; some have no client any more.
     pub recordings: Rc<Underway>,
     /// The `sequenceIndex` of the next answer to a request, under `--record-repeats`.
@@ -122,18 +123,6 @@ impl Drop for Going {
     }
 }
 
-/// A request's hash, and the test and context that it belongs to.
-pub type RequestKey = (Hash, String);
-
-/// What requests wait for that are like one on its way.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    /// Told when that one has its answer, or has failed.
-    pub over: Notify,
-    /// Its answer was recorded.
-    pub recorded: Cell<bool>,
-}
-
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -190,6 +179,10 @@ impl Recording {
     }
 }
 
+fn no_thread(e: tokio::task::JoinError) -> Error {
+    Error::System { what: "thread", source: std::io::Error::other(e) }
+}
+
 /// The paths of fixtures that are folders: a file ends in `.json`.
 fn folders(config: &Config) -> impl Iterator<Item = &Path> {
     config.fixtures.iter().map(PathBuf::as_path).filter(|path| path.extension().is_none_or(|e| e != "json"))
@@ -231,7 +224,7 @@ impl App {
             journal: RefCell::new(Journal::new(config.journal_max)),
             counts: RefCell::default(),
             metrics: RefCell::default(),
-            in_flight: RefCell::default(),
+            twins: Rc::default(),
             recordings: Rc::default(),
             repeats: RefCell::default(),
             errors: RefCell::default(),
@@ -252,7 +245,11 @@ impl App {
     /// # Errors
     /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`. [`Error::NoFixtures`]: a
     /// path that was named does not exist, or none of them holds a fixture, under `--strict` without `--record`.
+    /// [`Error::Folder`]: the folder that recordings go to cannot be written, under `--record`.
     pub async fn load(&self) -> Result<Snapshot, Error> {
+        if self.config.record {
+            self.prepare_recording().await?;
+        }
         let mut snapshot = Snapshot::default();
         let paths = self.fixture_paths();
         let changes;
@@ -263,9 +260,7 @@ impl App {
                 let changes = snapshot.look(&paths);
                 (snapshot, changes)
             };
-            let looked = tokio::task::spawn_blocking(look).await;
-            (snapshot, changes) =
-                looked.map_err(|e| Error::System { what: "thread", source: std::io::Error::other(e) })?;
+            (snapshot, changes) = tokio::task::spawn_blocking(look).await.map_err(no_thread)?;
         }
         let problems = || changes.problems.iter().chain(changes.read.iter().flat_map(|(_, parsed)| &parsed.problems));
         let errors: Vec<String> = problems().filter(|p| p.is_error()).map(ToString::to_string).collect();
@@ -283,6 +278,17 @@ impl App {
         self.stage.set(Stage::Ready);
         self.loaded.notify_waiters();
         Ok(snapshot)
+    }
+
+    async fn prepare_recording(&self) -> Result<(), Error> {
+        let folder = self.recording.borrow().folder.clone();
+        let fixtures = self.config.fixtures.clone();
+        let prepare = tokio::task::spawn_blocking(move || record::prepare(&folder, &fixtures));
+        match prepare.await.map_err(no_thread)?? {
+            0 => {}
+            left => self.log.info(format_args!("{left} temporary files of killed processes removed")),
+        }
+        Ok(())
     }
 
     /// Notes where the server listens, and says what that opens.
@@ -348,8 +354,8 @@ impl App {
         if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
     }
 
-    /// Puts a recording that is on disk into the table.
-    pub fn register(&self, saved: Saved) {
+    /// Puts a recording that is on disk into the table. Whether it answers anything.
+    pub fn register(&self, saved: Saved) -> bool {
         self.tell_again();
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
@@ -361,17 +367,28 @@ impl App {
         if self.config.watch {
             self.registered.borrow_mut().insert(saved.path.clone());
         }
+        let answers = !saved.fixtures.is_empty();
         for (index, fixture) in saved.fixtures {
             let origin: Origin = origin_of(&saved.path, &root, index);
             self.table.borrow_mut().upsert(fixture, origin);
         }
+        answers
     }
 
-    /// Notes a recording that could not be written.
-    pub fn record_failed(&self, why: &str) {
-        self.log.error(why);
+    /// Notes a recording that could not be written, and puts it into the table all the same, with the file that it should
+    /// stand in. Whether it answers anything.
+    pub fn register_unwritten(&self, why: &str, unwritten: Option<(PathBuf, Fixture)>) -> bool {
         self.counts.borrow_mut().record_errors += 1;
         self.metrics.borrow_mut().record_errors += 1;
+        let Some((path, fixture)) = unwritten else {
+            self.log.error(why);
+            return false;
+        };
+        self.log.error(format_args!("{why}; it answers from memory, until the server ends"));
+        let root = self.recording.borrow().root.clone();
+        let name = format!("{} (not written)", origin_of(&path, &root, 0).name);
+        self.table.borrow_mut().upsert(fixture, Origin { path: None, name: name.into(), index: 0 });
+        true
     }
 
     /// Adds fixtures that are in no file.

@@ -51,6 +51,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing can be recorded into the folder that recordings go to.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        remedy: String,
+    },
     /// The command after `--` cannot be started.
     Command {
         /// The program's name.
@@ -87,6 +96,7 @@ impl Error {
             | Error::Fixtures(_)
             | Error::NoFixtures { .. }
             | Error::Io { .. }
+            | Error::Folder { .. }
             | Error::Command { .. }
             | Error::System { .. } => 2,
         }
@@ -116,6 +126,9 @@ impl fmt::Display for Error {
                 write!(f, "-f {paths}: {problem}, so --strict has nothing to answer from; correct it, or give --record")
             }
             Error::Io { verb, path, source } => write!(f, "cannot {verb} {}: {source}", path.display()),
+            Error::Folder { path, source, remedy } => {
+                write!(f, "cannot record into {}: {source}; {remedy}", path.display())
+            }
             Error::Command { program, source } => write!(f, "cannot run '{}': {source}", program.escape_debug()),
             Error::Unhealthy { url, problem } => write!(f, "no healthy server at {url}: {problem}"),
             Error::System { what, source } => write!(f, "the system gives no {what}: {source}"),
@@ -128,6 +141,7 @@ impl std::error::Error for Error {
         match self {
             Error::Bind { source, .. }
             | Error::Io { source, .. }
+            | Error::Folder { source, .. }
             | Error::Command { source, .. }
             | Error::System { source, .. } => Some(source),
             Error::Value { .. }
@@ -194,6 +208,15 @@ mod tests {
                 Error::Io { verb: "read", path: "a/b".into(), source: io(io::ErrorKind::NotFound) },
                 2,
                 "cannot read a/b: what the system said",
+            ),
+            (
+                Error::Folder {
+                    path: "a/recorded".into(),
+                    source: io(io::ErrorKind::StorageFull),
+                    remedy: "make room".into(),
+                },
+                2,
+                "cannot record into a/recorded: what the system said; make room",
             ),
             (
                 Error::Command { program: "pytest".into(), source: io(io::ErrorKind::NotFound) },

@@ -17,9 +17,9 @@
 //! - [`fixture`] is what is answered and when: the table, its files, `aimock check`.
 //! - [`replay`] encodes and paces, [`json`] writes what must be quick, [`body`] sends, [`flush`] lets nothing be lost
 //!   where an answer breaks off.
-//! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
-//!   Hosts' names are looked up by the system; a static binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf`
-//!   say.
+//! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves;
+//!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static
+//!   binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf` say.
 //! - [`journal`], [`report`] and [`metrics`] remember, [`prune`] forgets. [`cli`], [`config`], [`log`], [`error`],
 //!   [`command`], [`health`], [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
 //!
@@ -69,6 +69,7 @@ pub mod request;
 pub mod server;
 pub mod sigv4;
 mod suggest;
+pub mod twins;
 pub mod upstream;
 pub mod wire;
 

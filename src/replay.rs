@@ -77,6 +77,9 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
             let mut response = response(status, HeaderValue::from_str(&raw.content_type).unwrap_or(OCTETS), body);
+            if raw.content_type.is_empty() {
+                response.headers_mut().remove(CONTENT_TYPE); // it had none
+            }
             if let Some(seconds) = raw.retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }

@@ -2,8 +2,9 @@
 
 use crate::fixture::Origin;
 use crate::fixture::table::{FixtureTable, How, Row};
-use crate::journal::{Entry, Source, Unanswered};
+use crate::journal::{Answered, Entry, Source, Unanswered};
 use crate::log::Logger;
+use crate::provider;
 use crate::request::canonical::Hash;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -25,6 +26,9 @@ const MAX_NAME_CHARS: usize = 500;
 /// A miss that is asked again after a longer pause is told again, in milliseconds: no SDK waits so long before it retries.
 const MAX_RETRY_PAUSE_MS: i64 = 60_000;
 
+/// What the values begin with that stand in for keys.
+const PLACEHOLDER: &str = "sk-aimock-";
+
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -42,6 +46,8 @@ pub struct Counts {
     pub record_errors: u64,
     /// What the command after `--` ended with.
     pub command_exit: Option<u8>,
+    /// What each upstream made of the requests that it was sent.
+    upstreams: Vec<Upstream>,
     /// The first misses, each with its explanation.
     unmatched: Vec<Unmatched>,
     /// Where a miss stands among them, by its request and test.
@@ -62,6 +68,67 @@ impl fmt::Display for Counts {
         match self.record_errors {
             0 => Ok(()),
             n => write!(f, "; {n} recordings could not be written"),
+        }
+    }
+}
+
+/// What an upstream made of the requests that it was sent.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    provider: &'static str,
+    requests: u64,
+    refused: u64,
+    last: Option<Refusal>,
+}
+
+/// Why there was nothing to record.
+#[derive(Clone, Debug)]
+enum Refusal {
+    /// It does not accept the credential: 401 or 403.
+    Status(u16),
+    /// It was not reached, or gave no answer; what happened.
+    Unreachable(String),
+}
+
+impl Upstream {
+    fn note(&mut self, answered: &Answered) {
+        let refusal = match (answered.status, &answered.explanation) {
+            (_, Some(error)) => Refusal::Unreachable(error.clone()),
+            (status @ (401 | 403), None) => Refusal::Status(status),
+            _ => return,
+        };
+        self.refused += 1;
+        self.last = Some(refusal);
+    }
+
+    /// Whether its refusals are answers that can be recorded.
+    pub fn answers(&self) -> bool {
+        matches!(self.last, Some(Refusal::Status(_)))
+    }
+}
+
+/// Names what to do.
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Upstream { provider, requests, last, .. } = self;
+        write!(f, "nothing could be recorded from {provider}: ")?;
+        match last {
+            Some(Refusal::Unreachable(error)) => {
+                write!(f, "no request of {requests} was answered, the last for this reason: {error}; ")?;
+                write!(f, "see whether --provider-{provider} is right and can be reached from here")
+            }
+            Some(Refusal::Status(status)) => {
+                write!(f, "all requests ({requests}) were refused, the last with status {status}; ")?;
+                write!(f, "set AIMOCK_PROVIDER_{}_KEY", provider.to_ascii_uppercase())?;
+                let known = provider::by_name(provider).map_or(&[][..], |provider| provider.sdk_variables);
+                let keys = known.iter().filter(|(_, value)| value.starts_with(PLACEHOLDER)).map(|(name, _)| *name);
+                let keys: Vec<&str> = keys.collect();
+                if !keys.is_empty() {
+                    write!(f, ", or {} where the client reads it,", keys.join(" and "))?;
+                }
+                f.write_str(" to a key that it accepts")
+            }
+            None => Ok(()),
         }
     }
 }
@@ -129,7 +196,10 @@ impl Counts {
                     }
                 }
             }
-            Source::Proxy => self.relayed += 1,
+            Source::Proxy => {
+                self.relayed += 1;
+                self.upstream(entry.provider).note(answered);
+            }
             Source::Miss => return self.miss(entry),
         }
         None
@@ -173,6 +243,21 @@ impl Counts {
         self.tests.contains(test)
     }
 
+    fn upstream(&mut self, provider: &'static str) -> &mut Upstream {
+        let at = self.upstreams.iter().position(|upstream| upstream.provider == provider);
+        let at = at.unwrap_or_else(|| {
+            self.upstreams.push(Upstream { provider, requests: 0, refused: 0, last: None });
+            self.upstreams.len() - 1
+        });
+        self.upstreams[at].requests += 1;
+        &mut self.upstreams[at]
+    }
+
+    /// The upstreams that gave nothing but refusals.
+    pub fn refusing(&self) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.iter().filter(|upstream| upstream.refused == upstream.requests)
+    }
+
     /// Tells people what happened: the counts, every miss, every fixture that drifted and, where the command that ran
     /// ended well, those that are unused.
     pub fn summarize(&self, table: &FixtureTable, log: &Logger) {
@@ -196,8 +281,9 @@ impl Counts {
         }
     }
 
-    /// The report as JSON: counts, `unmatched` requests with why, `drifts`, which `fixtures` of files answered how often
-    /// and which are `unused`, the `tests` that asked, and what the command ended with.
+    /// The report as JSON: counts, upstreams that `refused` all that they were sent, `unmatched` requests with why,
+    /// `drifts`, which `fixtures` of files answered how often and which are `unused`, the `tests` that asked, and what the
+    /// command ended with.
     pub fn report(&self, table: &FixtureTable) -> Value {
         let place = |origin: &Origin| json!({"file": &*origin.name, "index": origin.index});
         let with = |origin: &Origin, key: &str, value: Value| {
@@ -218,6 +304,9 @@ impl Counts {
         let drifts = self.drifts.iter().map(|(origin, message)| with(origin, "explanation", message.as_str().into()));
         let used = table.rows().iter().filter(|row| row.hits.get() > 0);
         let used = used.map(|row| with(&row.origin(), "hits", row.hits.get().into()));
+        let refused = self.refusing().map(|upstream| {
+            json!({"provider": upstream.provider, "requests": upstream.requests, "explanation": upstream.to_string()})
+        });
         let unused = unused(table).map(|row| {
             let mut told = with(&row.origin(), "recorded", row.recorded().into());
             if let Some(hash) = row.request_hash() {
@@ -234,6 +323,7 @@ impl Counts {
             "recordErrors": self.record_errors,
             "commandExit": self.command_exit,
             "tests": self.tests,
+            "refused": refused.collect::<Value>(),
             "unmatched": unmatched.collect::<Value>(),
             "drifts": drifts.collect::<Value>(),
             "fixtures": used.collect::<Value>(),

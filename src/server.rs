@@ -256,12 +256,16 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
-/// was not answered, or a recording could not be written.
+/// was not answered, a recording was not written, or an upstream that was to be recorded gave nothing but refusals.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     app.tell_again();
     if command.is_empty() {
         app.write_report()?;
-        app.log.info(&*app.counts.borrow());
+        let counts = app.counts.borrow();
+        let config = &app.config;
+        let refusing = counts.refusing().filter(|up| config.record && !(config.record_errors && up.answers()));
+        refusing.for_each(|upstream| app.log.error(upstream));
+        app.log.info(&*counts);
         return Ok(code);
     }
     app.counts.borrow_mut().command_exit = Some(code);
@@ -272,9 +276,14 @@ fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
     app.write_report()?;
     let counts = app.counts.borrow();
     counts.summarize(&app.table.borrow(), &app.log);
-    let lost = match (counts.misses, counts.record_errors) {
-        (0, 0) => return Ok(code),
-        (0, _) => "not all that was recorded could be written",
+    let config = &app.config;
+    let refusing = counts.refusing().filter(|upstream| config.record && !(config.record_errors && upstream.answers()));
+    let refusing: Vec<_> = refusing.collect();
+    refusing.iter().for_each(|upstream| app.log.error(upstream));
+    let lost = match (counts.misses, counts.record_errors, refusing.is_empty()) {
+        (0, 0, true) => return Ok(code),
+        (0, 0, false) => "an upstream gave nothing but refusals",
+        (0, ..) => "not all that was recorded could be written",
         _ => "not all that it asked for was answered",
     };
     if code == 0 {

@@ -334,9 +334,7 @@ fn a_command_that_failed_keeps_its_code() {
 
 #[test]
 fn what_is_recorded_is_used() {
-    let folder = Folder::new();
-    let upstream = aimock::Mock::builder().start().unwrap();
-    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let (folder, upstream) = (Folder::new(), upstream());
     let report = folder.0.join("report.json");
     let options = ["--record", "--provider-openai", &upstream.url(), "--report", report.to_str().unwrap()];
     let (code, stderr) = run_client(&folder.0, &options, "new question");
@@ -345,6 +343,64 @@ fn what_is_recorded_is_used() {
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     let unused: Vec<&Value> = report["unused"].as_array().unwrap().iter().map(|u| &u["file"]).collect();
     assert_eq!(unused, ["rules.json", "rules.json"], "the recording is not among them");
+}
+
+#[test]
+fn a_recording_that_was_not_written_fails_a_command_that_went_well() {
+    let (folder, upstream) = (Folder::new(), upstream());
+    let options = ["--record", "--provider-openai", &upstream.url()];
+    let recorded = folder.0.join("recorded");
+    let mut command = vec!["sh", "-c", "rm -r \"$0\" && : > \"$0\" && exec \"$@\"", recorded.to_str().unwrap()];
+    let client = client_command();
+    command.extend(client.iter().map(String::as_str));
+    let (code, _, stderr) = run(aimock(&folder.0, &options, &command).env("ASK", "new question,new question"));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("1 requests answered by fixtures (0 drifted), 1 relayed, 0 recorded"), "{stderr}");
+    assert!(stderr.contains("1 recordings could not be written"), "{stderr}");
+}
+
+/// An upstream that answers "new" and refuses "refused".
+fn upstream() -> aimock::Mock {
+    let upstream = aimock::Mock::builder().start().expect("an upstream");
+    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let refusal = aimock::ErrorAnswer { status: 401, message: "no such key".into(), ..Default::default() };
+    upstream.on_message("refused", refusal);
+    upstream
+}
+
+#[test]
+fn nothing_but_refusals_fails_a_command_that_went_well() {
+    let upstream = upstream();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (here, nowhere) = (upstream.url(), format!("http://{nobody}"));
+    let key = "nothing could be recorded from openai: all requests (2) were refused, the last with status 401; set \
+               AIMOCK_PROVIDER_OPENAI_KEY, or OPENAI_API_KEY where the client reads it, to a key that it accepts";
+    let address = "nothing could be recorded from openai: no request of 1 was answered, the last for this reason: cannot \
+                   connect to";
+    for (options, url, ask, code, told) in [
+        (&["--record"][..], &here, "refused,refused again", 1, Some(key)),
+        (&["--record"], &nowhere, "new", 1, Some(address)),
+        (&["--record"], &here, "refused,new", 0, None),
+        (&["--record"], &here, "hello", 0, None),
+        (&["--record", "--record-errors"], &here, "refused", 0, None),
+        (&["--proxy-only"], &here, "refused", 0, None),
+    ] {
+        let folder = Folder::new();
+        let report = folder.0.join("report.json");
+        let always = ["--provider-openai", url, "--report", report.to_str().unwrap()];
+        let (got, stderr) = run_client(&folder.0, &[&always, options].concat(), ask);
+        assert_eq!(got, code, "{options:?} {ask}: {stderr}");
+        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        match told {
+            Some(told) => {
+                assert!(stderr.contains(&format!("aimock: error: {told}")), "{stderr}");
+                let refused = &report["refused"][0];
+                assert_eq!(refused["provider"], "openai");
+                assert!(refused["explanation"].as_str().unwrap().starts_with(told), "{refused}");
+            }
+            None => assert!(!stderr.contains("nothing could be recorded"), "{stderr}"),
+        }
+    }
 }
 
 /// Starts a command that says `ready` and waits for signals, sends one, and waits for the end.

@@ -80,8 +80,8 @@ fn convert_file(FixtureFile { path, name }: &FixtureFile, args: &ConvertArgs, do
     }
     let out = args.out.join(name).with_extension("json");
     let text = file::write_document(&more, &fixtures.iter().collect::<Vec<_>>(), &skipped);
-    let why = match file::create_new_atomic(&out, |file| file.write_all(text.as_bytes())) {
-        Ok(()) => {
+    let why = match file::create_new_atomic([out.clone()], |file| file.write_all(text.as_bytes())) {
+        Ok(_) => {
             let _ = writeln!(done.lines, "{}: {}", out.display(), count(fixtures.len(), "fixture"));
             return Some(fixtures.len());
         }

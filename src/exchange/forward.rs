@@ -5,14 +5,15 @@ use crate::body::Body;
 use crate::clock;
 use crate::frame::Framing;
 use crate::record::Plan;
-use crate::relay::{self, InFlight};
+use crate::relay;
 use crate::replay;
 use crate::reply::ErrorAnswer;
+use crate::twins::Turn;
 use crate::upstream::{
     BaseUrl, Outgoing, Signing, UpstreamError, drop_own_keys, foreign_credentials, forward_headers, relay_headers, sign,
 };
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Method, Response};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Method, Response, StatusCode};
 use std::time::Instant;
 
 const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error");
@@ -30,7 +31,7 @@ impl Exchange<'_> {
         base: &BaseUrl,
         framing: Framing,
         plan: Option<Plan>,
-        turn: Option<InFlight>,
+        turn: Option<Turn>,
     ) -> Response<Body> {
         let app = self.app;
         let provider = self.matched.provider;
@@ -56,12 +57,15 @@ impl Exchange<'_> {
                 return self.unreachable(&e);
             }
         };
-        let status = answer.status;
-        let headers = relay_headers(&answer.headers);
+        let (status, mut headers) = (answer.status, relay_headers(&answer.headers));
+        // It says nothing of the body there. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
+        if status == StatusCode::NO_CONTENT || answer.headers.contains_key(TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
         let recording = plan.and_then(|plan| {
             relay::Recording::begin(app, plan, turn, self.codec, framing, status.as_u16(), &answer.headers)
         });
-        let (body, record_error) = relay::body(answer.body, recording, &answer.headers).await;
+        let (body, record_error) = relay::body(answer.body, recording, &headers).await;
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;

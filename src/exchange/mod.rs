@@ -10,7 +10,7 @@ mod scope;
 
 pub use decide::{Decision, Mode, decide};
 
-use crate::app::{App, Waiting};
+use crate::app::App;
 use crate::body::{Body, Broken};
 use crate::clock;
 use crate::config::{OnDrift, OnStale};
@@ -22,11 +22,11 @@ use crate::guard::{self, Door};
 use crate::journal::{Answered, Entry, Source, Unanswered};
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
-use crate::relay::InFlight;
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
 use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
+use crate::twins::Joined;
 use crate::upstream::{BaseUrl, unknown_credential};
 use bytes::Bytes;
 use edge::{fixture_header, for_pages, preflight, read, refuse, too_large};
@@ -39,8 +39,7 @@ use scope::{scope, scope_header};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use std::time::Instant;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
@@ -58,9 +57,6 @@ const OWN_HEADERS: &str = "x-aimock-";
 
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
-
-/// How long a request waits for the recording of one like it, before it goes upstream itself.
-const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 
 /// Answers one request.
 ///
@@ -268,6 +264,7 @@ impl<'a> Exchange<'a> {
         let mut unharmed = false;
         // One like it has just been recorded.
         let mut fresh = false;
+        let mut turn = None;
         loop {
             let found = app.table.borrow().find(&asked, &policy);
             // Rules are written for requests that the API takes.
@@ -294,15 +291,17 @@ impl<'a> Exchange<'a> {
                     if !app.recording.borrow().record {
                         return Ok(Box::pin(self.relay(&base, request.framing, None, None)).await);
                     }
-                    let turn = match (!app.config.record_repeats).then(|| self.turn(&asked)) {
-                        Some(Ok(turn)) => Some(turn),
-                        Some(Err(waiting)) if timeout(MAX_TURN_WAIT, waiting.over.notified()).await.is_ok() => {
-                            fresh = waiting.recorded.get();
-                            continue;
+                    // Where every answer counts, none waits for another.
+                    if turn.is_none() && !app.config.record_repeats {
+                        match app.twins.join(asked.key()) {
+                            Joined::Goes(first) => turn = Some(first),
+                            Joined::Waits(waiting) => {
+                                turn = waiting.over().await;
+                                fresh = turn.is_none();
+                                continue; // the fixtures may be others by now
+                            }
                         }
-                        // Every answer counts, or the other request's client reads too slowly: no turn is kept.
-                        _ => None,
-                    };
+                    }
                     let plan = self.plan(&asked, found.as_ref().ok().filter(|_| mode.ask_anew));
                     // Boxed, as every connection has room for the largest step of an exchange.
                     return Ok(Box::pin(self.relay(&base, request.framing, Some(plan), turn)).await);
@@ -343,17 +342,6 @@ impl<'a> Exchange<'a> {
         let Some(recorded_at) = recorded_at.and_then(clock::parse_rfc3339) else { return false };
         let age = clock::unix_ms().div_euclid(1000) - recorded_at;
         age > i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400)
-    }
-
-    /// This request's turn to go upstream, or what to wait for where one like it is on its way.
-    fn turn(&self, asked: &Asked<'_>) -> Result<InFlight, Rc<Waiting>> {
-        let key = asked.key();
-        let mut in_flight = self.app.in_flight.borrow_mut();
-        if let Some(waiting) = in_flight.get(&key) {
-            return Err(waiting.clone());
-        }
-        in_flight.insert(key.clone(), Rc::default());
-        Ok(InFlight { app: self.app.clone(), key })
     }
 
     fn plan(&self, asked: &Asked<'_>, anew: Option<&Hit>) -> Plan {

@@ -460,6 +460,9 @@ pub enum Fault {
 
 /// Makes one small answer of many frames.
 pub trait Collapse {
+    /// Takes the body as it comes, before the frames that are in it: for an answer that is kept as it is.
+    fn keep(&mut self, _bytes: &[u8]) {}
+
     /// Takes one frame.
     ///
     /// # Errors

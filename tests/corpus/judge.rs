@@ -42,6 +42,7 @@ pub(crate) fn collapsed(
     let framing = codec.framing(told);
     let mut decoder = Decoder::new(framing);
     let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type });
+    collapser.keep(body);
     let mut progress = Progress::More;
     let mut rest = body;
     while progress != Progress::Done {
