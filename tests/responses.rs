@@ -131,7 +131,7 @@ fn put_together(codec: &dyn Codec, framing: Framing, body: &[u8]) -> Reply {
         progress = collapser.push(&frame).expect("a good frame");
     }
     assert_ne!(progress, Progress::More, "{}", String::from_utf8_lossy(body));
-    let Answer::Turn(reply) = collapser.finish() else { unreachable!("a chat answers with a turn") };
+    let Ok(Answer::Turn(reply)) = collapser.finish().answer(codec) else { unreachable!("a chat answers with a turn") };
     reply
 }
 
