@@ -473,8 +473,9 @@ mod tests {
             let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", codec };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
-        let asked =
-            |call: &str, order: &str| of(&format!(r#"[{{"id":"{call}","input":{{"id":"{order}","input":1}}}}]"#));
+        let asked = |call: &str, order: &str| {
+            of(&format!(r#"{{"messages":[{{"content":[{{"id":"{call}","input":{{"id":"{order}","input":1}}}}]}}]}}"#))
+        };
         assert_eq!(asked("a", "x"), asked("b", "x"));
         assert_ne!(asked("a", "x"), asked("a", "y"));
     }

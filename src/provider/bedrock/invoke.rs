@@ -32,6 +32,10 @@ const METRICS_IN_BASE64: &[&[u8]] = &[
     b"bWF6b24tYmVkcm9jay1pbnZvY2F0aW9uTWV0cmlj",
 ];
 
+/// How the last event of Anthropic's begins in a chunk, also where it has no metrics; and those.
+const STOP_OR_METRICS: &[&[u8]] =
+    &[b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w", METRICS_IN_BASE64[0], METRICS_IN_BASE64[1], METRICS_IN_BASE64[2]];
+
 /// How a piece gives a reason to stop, in most makers' words (`stop_reason`, `finish_reason`, `completionReason`).
 const REASON: &[u8] = b"eason\":\"";
 
@@ -108,7 +112,7 @@ impl ChatWire for Messages {
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
-        METRICS_IN_BASE64
+        STOP_OR_METRICS
     }
 
     fn carries(&self) -> Carries {
@@ -391,6 +395,7 @@ mod tests {
             let last = frames.iter().last().unwrap();
             assert!(codec.end_markers().iter().any(|mark| memmem::find(last, mark).is_some()));
             let payload = eventstream::parse(last).unwrap().payload;
+            assert!(memmem::find(payload, STOP_OR_METRICS[0]).is_some());
             let piece = piece(&Frame::event(CHUNK, payload)).unwrap().unwrap();
             assert!(memmem::find(&piece, br#""amazon-bedrock-invocationMetrics":{"inputTokenCount":"#).is_some());
         });
