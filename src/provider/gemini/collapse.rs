@@ -22,11 +22,17 @@ struct Candidate {
     index: i64,
     /// All but its parts, which have their place in it.
     node: Node<'static>,
-    parts: Vec<Node<'static>>,
+    parts: Parts<'static>,
+    finished: bool,
+}
+
+/// The parts of a content, put together of those of its chunks.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    parts: Vec<Node<'a>>,
     /// The call whose arguments are being streamed: its place among the parts, and what they are so far.
     /// <https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling#streaming-fc>
     open: Option<(usize, Arguments)>,
-    finished: bool,
 }
 
 impl Collapse for Collapser {
@@ -114,7 +120,7 @@ impl Collapser {
         let index = candidate.get("index").and_then(Node::as_i64).unwrap_or(0);
         let at = self.candidates.iter().position(|c| c.index == index).unwrap_or_else(|| {
             let node = Node::Object(Vec::new());
-            self.candidates.push(Candidate { index, node, parts: Vec::new(), open: None, finished: false });
+            self.candidates.push(Candidate { index, node, parts: Parts::default(), finished: false });
             self.candidates.len() - 1
         });
         let Node::Object(members) = candidate else { return Ok(()) };
@@ -167,11 +173,10 @@ fn latest(object: &mut Node<'static>, name: &str, value: Node<'_>, told: &mut No
 
 impl Candidate {
     fn finish(mut self) -> Node<'static> {
-        self.close_call();
         if let Some(parts) = self.node.get_mut("content").and_then(|content| content.get_mut("parts"))
             && matches!(parts, Node::Null)
         {
-            *parts = Node::List(self.parts);
+            *parts = Node::List(self.parts.finish());
         }
         self.node
     }
@@ -182,16 +187,19 @@ impl Candidate {
         match (name, value) {
             ("parts", Node::List(parts)) => {
                 content.entry(name);
-                parts.into_iter().map(|part| self.part(part)).sum()
+                parts.into_iter().map(|part| self.parts.add(part, Node::into_owned)).sum()
             }
             (name, value) => Ok(latest(content, name, value, told)),
         }
     }
+}
 
-    /// Text goes on where the part before is text of its kind, and neither is signed.
-    fn part(&mut self, part: Node<'_>) -> Result<usize, Fault> {
+impl<'a> Parts<'a> {
+    /// Adds a part, which `own` makes one that lives as long. Text goes on where the part before is text of its kind, and
+    /// neither is signed; a call is one however its arguments come. The bytes it takes more.
+    pub(super) fn add<'p>(&mut self, part: Node<'p>, own: fn(Node<'p>) -> Node<'a>) -> Result<usize, Fault> {
         if part.get("functionCall").is_some() {
-            return self.call(part);
+            return self.call(part, own);
         }
         if let (Some((text, thought)), Some(last)) = (plain_text(&part), self.parts.last_mut())
             && plain_text(last).is_some_and(|(_, also)| also == thought)
@@ -200,17 +208,23 @@ impl Candidate {
             kept.to_mut().push_str(text);
             return Ok(text.len());
         }
-        Ok(self.push(part))
+        Ok(self.push(own(part)))
     }
 
-    fn push(&mut self, part: Node<'_>) -> usize {
+    /// The parts.
+    pub(super) fn finish(mut self) -> Vec<Node<'a>> {
+        self.close_call();
+        self.parts
+    }
+
+    fn push(&mut self, part: Node<'a>) -> usize {
         let bytes = part.kept_bytes();
-        self.parts.push(part.into_owned());
+        self.parts.push(part);
         bytes
     }
 
     /// A call, or what follows of one whose arguments are streamed.
-    fn call(&mut self, mut part: Node<'_>) -> Result<usize, Fault> {
+    fn call<'p>(&mut self, mut part: Node<'p>, own: fn(Node<'p>) -> Node<'a>) -> Result<usize, Fault> {
         let called = part.entry("functionCall");
         let pieces = called.remove("partialArgs");
         let continues = matches!(called.remove("willContinue"), Some(Node::Bool(true)));
@@ -218,7 +232,7 @@ impl Candidate {
         if called.word("name").is_some() || self.open.is_none() {
             self.close_call();
             self.open = Some((self.parts.len(), Arguments::default()));
-            bytes += self.push(part);
+            bytes += self.push(own(part));
         }
         if let Some((_, arguments)) = &mut self.open {
             for piece in pieces.as_ref().map_or(&[][..], Node::items) {

@@ -116,7 +116,7 @@ const SNAKE_CASE: [(&str, &str); 7] = [
 ];
 
 /// Brings a conversation into one form: Google takes one value where a list is due, and the SDKs' chats keep each chunk
-/// of a streamed answer as a content of its own. The model's contents in a row are one turn, its text parts in a row one.
+/// of a streamed answer as a content of its own. The model's contents in a row are one turn, put together as its stream is.
 fn one_form(contents: &mut Node<'_>) {
     listed(contents);
     let Node::List(contents) = contents else { return };
@@ -131,7 +131,7 @@ fn one_form(contents: &mut Node<'_>) {
             _ => turns.push(content),
         }
     }
-    turns.iter_mut().filter_map(parts_of_model).for_each(join_texts);
+    turns.iter_mut().filter_map(parts_of_model).for_each(put_together);
     *contents = turns;
 }
 
@@ -152,39 +152,30 @@ fn camel_case(part: &mut Node<'_>) {
 }
 
 fn parts_of_model<'n, 'a>(content: &'n mut Node<'a>) -> Option<&'n mut Vec<Node<'a>>> {
-    let of_model = content.str("role") == Some("model");
-    match content.get_mut("parts").filter(|_| of_model)? {
-        Node::List(parts) => Some(parts),
-        _ => None,
+    if content.str("role") != Some("model") {
+        return None;
     }
+    let parts = content.entry("parts");
+    if matches!(parts, Node::Null) {
+        *parts = Node::List(Vec::new());
+    }
+    if let Node::List(parts) = parts { Some(parts) } else { None }
 }
 
-/// Joins texts of one kind that nothing stands between; those that say nothing go.
-fn join_texts(parts: &mut Vec<Node<'_>>) {
-    let mut joined: Vec<Node<'_>> = Vec::with_capacity(parts.len());
-    for part in parts.drain(..) {
-        match plain_text(&part) {
-            Some(("", _)) => {}
-            Some((text, thought)) => {
-                match joined.last_mut().filter(|last| plain_text(last).is_some_and(|l| l.1 == thought)) {
-                    Some(last) => {
-                        if let Some(Node::Text(before)) = last.get_mut("text") {
-                            before.to_mut().push_str(text);
-                        }
-                    }
-                    None => {
-                        let mut alone = crate::json::object! { "text": text.to_owned() };
-                        if thought {
-                            alone.set("thought", true);
-                        }
-                        joined.push(alone);
-                    }
-                }
-            }
-            None => joined.push(part),
+/// Texts that say nothing go. Arguments that cannot be put together leave all as it is.
+fn put_together<'a>(parts: &mut Vec<Node<'a>>) {
+    let mut joined = collapse::Parts::default();
+    let says = |part: &&Node<'a>| plain_text(part).is_none_or(|(text, _)| !text.is_empty());
+    for part in parts.iter().filter(says) {
+        let mut part = part.clone();
+        if plain_text(&part).is_some_and(|(_, thought)| !thought) {
+            part.remove("thought");
+        }
+        if joined.add(part, |part| part).is_err() {
+            return;
         }
     }
-    *parts = joined;
+    *parts = joined.finish();
 }
 
 #[cfg(test)]
@@ -372,7 +363,7 @@ mod tests {
     fn signed_text_and_what_is_no_list_stay_as_they_are() {
         for same in [
             r#"[{"role":"model","parts":[{"text":"a"},{"text":"","thoughtSignature":"s"},{"text":"b"}]}]"#,
-            r#"[{"role":"model","parts":"a"},{"role":"model"},"text",1]"#,
+            r#"[{"role":"model","parts":"a"},{"role":"model","parts":[]},"text",1]"#,
             r#"[{"role":"user","parts":[{"text":"a"},{"text":"b"},{"text":""}]}]"#,
             r#""text""#,
         ] {
@@ -414,6 +405,8 @@ mod tests {
         for turns in [
             // A content for each chunk, as the SDKs' chats keep them.
             format!(r#"{{"role":"model","parts":[{{"text":"h","thought":true}}]}},{{"role":"model","parts":[{{"text":"m","thought":true}},{{"text":"a"}}]}},{{"parts":[{{"text":"b"}}],"role":"model"}},{{"role":"model","parts":[{call}]}},{{"role":"model","parts":[{{"text":""}}]}}"#),
+            // Arguments in the pieces in which they came, and a chunk without parts.
+            r#"{"role":"model","parts":[{"text":"hm","thought":true},{"text":"ab"}]},{"role":"model","parts":[{"functionCall":{"id":"x","name":"f","willContinue":true},"thoughtSignature":"s"}]},{"role":"model","parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.a","numberValue":1}],"willContinue":true}}]},{"role":"model","parts":[{"functionCall":{}}]},{"role":"model"}"#.to_owned(),
             r#"{"role":"model","parts":[{"text":"hm","thought":true},{"text":"ab","thought":null,"inlineData":null},{"function_call":{"name":"f","id":"y","args":{"a":1.0}},"thought_signature":"s"}]}"#.to_owned(),
         ] {
             assert_eq!(hash(PATHS[1], &node(&asked(&turns))), one, "{turns}");

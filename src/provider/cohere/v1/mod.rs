@@ -38,7 +38,7 @@ static PLACES: Places = Places {
         "/messages/*/tool_call_id",
     ],
     json: &["/messages/*/tool_calls/*/function/arguments"],
-    plain: &["/chat_history/*", "/messages/*"],
+    plain: &["/chat_history/*", "/chat_history/*/tool_calls/*", "/messages/*"],
     unseen: &[],
     results: None,
 };
