@@ -7,8 +7,8 @@ use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
 use crate::fixture::{ChaosRates, Fixture, Origin};
 use crate::guard::Guard;
-use crate::journal::{Entry, Journal, Source};
-use crate::log::Logger;
+use crate::journal::{Entry, Journal, Unanswered};
+use crate::log::{Level, Logger};
 use crate::metrics::{Gauges, Metrics};
 use crate::provider::Provider;
 use crate::record::{self, Saved, origin_of};
@@ -243,8 +243,9 @@ impl App {
     /// rest is loaded. Returns how the files stood.
     ///
     /// # Errors
-    /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`. [`Error::Folder`]: the folder
-    /// that recordings go to cannot be written, under `--record`.
+    /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`. [`Error::NoFixtures`]: a
+    /// path that was named does not exist, or none of them holds a fixture, under `--strict` without `--record`.
+    /// [`Error::Folder`]: the folder that recordings go to cannot be written, under `--record`.
     pub async fn load(&self) -> Result<Snapshot, Error> {
         if self.config.record {
             self.prepare_recording().await?;
@@ -267,6 +268,8 @@ impl App {
             return Err(Error::Fixtures(errors));
         }
         problems().for_each(|problem| self.log_problem(problem));
+        let loaded: usize = changes.read.iter().map(|(_, parsed)| parsed.entries.len()).sum();
+        self.look_for_nothing(&changes.absent, loaded)?;
         let files: Vec<FileFixtures> =
             changes.read.into_iter().map(|(file, parsed)| FileFixtures::new(file, parsed)).collect();
         let mut table = self.table.borrow_mut();
@@ -305,6 +308,29 @@ impl App {
         all
     }
 
+    /// Tells of paths without fixtures: an error where that was not meant, a warning where it may be.
+    fn look_for_nothing(&self, absent: &[PathBuf], loaded: usize) -> Result<(), Error> {
+        const NOTHING: &str = "no fixture in it";
+        let Config { fixtures, fixtures_given: given, strict, record, .. } = &self.config;
+        let (paths, problem) = match (absent, loaded) {
+            ([], 0) if !fixtures.is_empty() => (fixtures.as_slice(), NOTHING),
+            ([], _) => return Ok(()),
+            (absent, _) => (absent, file::ABSENT),
+        };
+        if *strict && *given && !record {
+            return Err(Error::NoFixtures { paths: paths.to_vec(), problem });
+        }
+        for path in paths {
+            let path = path.display();
+            match (record, given) {
+                (true, _) => self.log.info(format_args!("{path}: {problem} yet")),
+                (false, true) => self.log.warn(format_args!("-f {path}: {problem}")),
+                (false, false) => self.log.warn(format_args!("{path}: {problem}; -f PATH names another")),
+            }
+        }
+        Ok(())
+    }
+
     /// Where fixtures are read: what the configuration names, and where that is files alone, what was recorded beside
     /// them.
     pub fn fixture_paths(&self) -> Vec<PathBuf> {
@@ -330,6 +356,7 @@ impl App {
 
     /// Puts a recording that is on disk into the table. Whether it answers anything.
     pub fn register(&self, saved: Saved) -> bool {
+        self.tell_again();
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
         if let Some(loss) = saved.loss.told() {
@@ -449,25 +476,26 @@ impl App {
 
     /// Notes a request and its answer.
     pub fn observe(&self, entry: Entry) {
-        let answered = &entry.answered;
-        let mut counts = self.counts.borrow_mut();
-        counts.note(&entry);
+        let new = self.counts.borrow_mut().note(&entry);
         self.metrics.borrow_mut().note(&entry);
-        match answered.source {
-            Source::Miss => {
-                if let Some(why) = &answered.explanation {
-                    self.log.warn(format_args!("{} {} → {}: {why}", entry.method, entry.path_alone(), answered.status));
-                }
+        let asked_again = new.is_none() && matches!(entry.answered.unanswered, Unanswered::MissOf(_));
+        if let Some(miss) = new {
+            self.tell_again();
+            if entry.answered.explanation.is_some() {
+                self.log.warn(miss);
             }
-            source => self.log.debug(format_args!(
-                "{} {} → {} ({})",
-                entry.method,
-                entry.path_alone(),
-                answered.status,
-                source.word()
-            )),
         }
-        drop(counts);
+        if self.log.writes(Level::Debug) {
+            if !asked_again {
+                self.tell_again();
+            }
+            self.log.debug(&entry);
+        }
         self.journal.borrow_mut().push(entry);
+    }
+
+    /// Tells how often misses came that were told once, before another line is written.
+    pub fn tell_again(&self) {
+        self.counts.borrow_mut().take_again().for_each(|miss| self.log.warn(miss));
     }
 }

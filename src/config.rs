@@ -12,6 +12,9 @@ pub struct Config {
     /// Files and folders of fixtures, in the order they are layered. Recordings go below the first.
     /// Default `./fixtures`.
     pub fixtures: Vec<PathBuf>,
+    /// Someone named them: under [`Config::strict`], without [`Config::record`], one that does not exist, or that none of
+    /// them holds a fixture, ends the start. Default off.
+    pub fixtures_given: bool,
     /// Address or host name to listen on. Default `127.0.0.1`.
     pub host: String,
     /// Port to listen on; 0 takes a free one. Default 4010.
@@ -93,6 +96,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             fixtures: vec![PathBuf::from("./fixtures")],
+            fixtures_given: false,
             host: "127.0.0.1".into(),
             port: 4010,
             api_keys: ApiKeys::default(),

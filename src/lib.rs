@@ -20,8 +20,8 @@
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves;
 //!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static
 //!   binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf` say.
-//! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
-//!   [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
+//! - [`journal`], [`report`] and [`metrics`] remember, [`prune`] forgets. [`cli`], [`config`], [`log`], [`error`],
+//!   [`command`], [`health`], [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
 //!
 //! What is absent, on purpose:
 //!
@@ -57,6 +57,7 @@ pub mod metrics;
 pub mod mock;
 pub mod native;
 pub mod provider;
+pub mod prune;
 pub mod pulse;
 pub mod record;
 pub mod redact;
@@ -67,6 +68,7 @@ pub mod report;
 pub mod request;
 pub mod server;
 pub mod sigv4;
+mod suggest;
 pub mod twins;
 pub mod upstream;
 pub mod wire;

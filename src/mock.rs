@@ -145,10 +145,12 @@ impl Builder {
     #[must_use]
     pub fn fixtures(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.fixtures.push(path.into());
+        self.config.fixtures_given = true;
         self
     }
 
-    /// Requests that no fixture matches get 503.
+    /// Requests that no fixture matches get 503. Without [`Builder::record`], the paths of fixtures must exist and hold
+    /// some.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.config.strict = true;
@@ -199,8 +201,8 @@ impl Builder {
     /// Starts the server on a thread of its own and returns once it accepts connections.
     ///
     /// # Errors
-    /// What keeps it from starting: an address that is taken, broken fixtures under `strict`, a bad environment, an
-    /// unknown provider.
+    /// What keeps it from starting: an address that is taken, fixtures that are broken or not there under `strict`, a bad
+    /// environment, an unknown provider.
     pub fn start(mut self) -> Result<Mock, Error> {
         for given in &self.providers {
             let (provider, url) = upstream(given)?;

@@ -9,6 +9,7 @@ use crate::exchange;
 use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::prune;
 use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
@@ -257,17 +258,36 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
 /// was not answered, a recording was not written, or an upstream that was to be recorded gave nothing but refusals.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
+    app.tell_again();
+    if command.is_empty() {
+        app.write_report()?;
+        let counts = app.counts.borrow();
+        let config = &app.config;
+        let refusing = counts.refusing().filter(|up| config.record && !(config.record_errors && up.answers()));
+        refusing.for_each(|upstream| app.log.error(upstream));
+        app.log.info(&*counts);
+        return Ok(code);
+    }
+    app.counts.borrow_mut().command_exit = Some(code);
+    // A recording that could not be written does not stand in for the one that it would have replaced.
+    if code == 0 && app.config.record && app.counts.borrow().record_errors == 0 {
+        prune::after_a_whole_run(app);
+    }
     app.write_report()?;
     let counts = app.counts.borrow();
+    counts.summarize(&app.table.borrow(), &app.log);
     let config = &app.config;
     let refusing = counts.refusing().filter(|upstream| config.record && !(config.record_errors && upstream.answers()));
     let refusing: Vec<_> = refusing.collect();
     refusing.iter().for_each(|upstream| app.log.error(upstream));
-    if command.is_empty() {
-        app.log.info(&*counts);
-        return Ok(code);
+    let lost = match (counts.misses, counts.record_errors, refusing.is_empty()) {
+        (0, 0, true) => return Ok(code),
+        (0, 0, false) => "an upstream gave nothing but refusals",
+        (0, ..) => "not all that was recorded could be written",
+        _ => "not all that it asked for was answered",
+    };
+    if code == 0 {
+        app.log.warn(format_args!("exit code 1: the command ended with 0, but {lost}"));
     }
-    counts.summarize(&app.table.borrow(), &app.log);
-    let failed = counts.misses > 0 || counts.record_errors > 0 || !refusing.is_empty();
-    Ok(if code == 0 && failed { 1 } else { code })
+    Ok(code.max(1))
 }

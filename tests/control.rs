@@ -156,6 +156,10 @@ fn fixtures_are_added_all_or_none() {
     let (status, answer) = order(&mock, "/__aimock/fixtures", json!({"fixtures": [fixture("c1"), broken]}));
     assert_eq!(status, 400);
     assert!(answer["error"].as_str().is_some_and(|e| e.starts_with("Validation failed")), "{answer}");
+    let typo = json!({"match": {"usrMessage": "hello"}, "response": {"content": "x"}});
+    let (status, answer) = order(&mock, "/__aimock/fixtures", json!({"fixtures": [fixture("c1"), typo]}));
+    let says = "Validation failed: fixtures[1].match.usrMessage: unknown key; did you mean `userMessage`?";
+    assert_eq!((status, &answer["error"]), (400, &json!(says)));
     assert_eq!(answer["details"][0]["severity"], "error");
     assert!(answer["details"][0]["path"].as_str().is_some_and(|p| p.starts_with("fixtures[1].match")), "{answer}");
     assert_eq!(chat(address, "c1").status, 404, "none of them was added");

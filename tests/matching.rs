@@ -449,9 +449,19 @@ fn has_tool_result() {
         ),
         ("anthropic", yes, at(MESSAGES, anthropic(&blocks)), Some(0)),
         (
-            "anthropic, with text after it",
-            no,
+            "anthropic, with text after it", // Claude Code's form
+            yes,
             at(MESSAGES, anthropic(&and(blocks, json!({"type": "text", "text": "b"})))),
+            Some(0),
+        ),
+        (
+            "converse, with text after it",
+            yes,
+            at(
+                CONVERSE,
+                json!({"messages": [{"role": "user", "content":
+                [{"toolResult": {"toolUseId": "t", "content": [{"text": "18"}]}}, {"text": "b"}]}]}),
+            ),
             Some(0),
         ),
     ]);

@@ -6,7 +6,7 @@ mod plain;
 
 use aimock::Mock;
 use aimock::log::{Level, Lines, Logger};
-use aimock::provider::{self, Call, Encoding, Head};
+use aimock::provider::{self, Call, Encoding, Head, Shape};
 use aimock::reply::{Answer, Part, Reply, ToolCall};
 use aimock::upstream::BaseUrl;
 use base64::Engine as _;
@@ -122,9 +122,10 @@ fn given(target: &str, body: &[u8], answer: &Answer) -> Given {
     let request = matched.codec.decode(&call).expect("a good request");
     let to = Encoding { request: &request, chunk_chars: 3, now: 1_700_000_000, seed: 1 };
     if !request.streamed() {
-        return Given::json(matched.codec.encode_whole(answer, &to));
+        return Given::json(matched.codec.write(answer, &to).expect("an answer of its kind").to_bytes());
     }
-    let frames = matched.codec.encode_stream(answer, &to);
+    let Shape::Chat(wire) = matched.codec.shape() else { unreachable!("a stream of a turn") };
+    let frames = wire.stream(&matched.codec.write(answer, &to).expect("a turn"), &to);
     let mut start = 0;
     let pieces = frames.ends.iter().map(|end| &frames.bytes[std::mem::replace(&mut start, *end)..*end]);
     Given::writes(request.framing.content_type(), pieces)

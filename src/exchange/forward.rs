@@ -87,7 +87,7 @@ impl Exchange<'_> {
             keys => keys.as_ref().ok_or("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"),
         };
         if let Signing::Stale(why) = sign(keys, service, base, outgoing, now) {
-            self.app.log.warn(format_args!(
+            self.warn(format_args!(
                 "the request is forwarded with a signature for another host, which {base} will refuse: {why}"
             ));
         }
@@ -112,7 +112,7 @@ impl Exchange<'_> {
         let status = e.status();
         let code = if status == 504 { "upstream_timeout" } else { "upstream_unreachable" };
         let error = ErrorAnswer { status, message: e.to_string(), code: Some(code.into()), ..ErrorAnswer::default() };
-        self.app.log.warn(e);
+        self.warn(e);
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
         self.finish(response, Outcome { explanation: Some(e.to_string()), ..Outcome::proxy() })
     }

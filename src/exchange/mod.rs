@@ -4,6 +4,8 @@ mod chaos;
 mod decide;
 mod edge;
 mod forward;
+mod probe;
+mod remedy;
 mod scope;
 
 pub use decide::{Decision, Mode, decide};
@@ -17,7 +19,7 @@ use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
 use crate::guard::{self, Door};
-use crate::journal::{Answered, Entry, Source};
+use crate::journal::{Answered, Entry, Source, Unanswered};
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
 use crate::replay::{self, Endpoint, Manner};
@@ -32,14 +34,23 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
+use remedy::{Means, remedy};
 use scope::{scope, scope_header};
 use std::borrow::Cow;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
 const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
+
+/// What keeps SDKs from asking again what will not be answered: those that OpenAI and Anthropic have made obey the first,
+/// others at least do not wait. <https://github.com/openai/openai-python/blob/main/src/openai/_base_client.py>
+const NO_RETRY: [(HeaderName, HeaderValue); 2] = [
+    (HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false")),
+    (HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1")),
+];
 
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
@@ -100,15 +111,20 @@ struct Outcome {
     fixture: Option<(Origin, How)>,
     explanation: Option<String>,
     chaos: Option<&'static str>,
+    unanswered: Unanswered,
 }
 
 impl Outcome {
+    fn of(source: Source) -> Self {
+        Outcome { source, fixture: None, explanation: None, chaos: None, unanswered: Unanswered::default() }
+    }
+
     fn miss(why: String) -> Self {
-        Outcome { source: Source::Miss, fixture: None, explanation: Some(why), chaos: None }
+        Outcome { explanation: Some(why), ..Outcome::of(Source::Miss) }
     }
 
     fn proxy() -> Self {
-        Outcome { source: Source::Proxy, fixture: None, explanation: None, chaos: None }
+        Outcome::of(Source::Proxy)
     }
 }
 
@@ -162,8 +178,7 @@ impl<'a> Exchange<'a> {
         if let Some(error) = self.next_error() {
             let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
             let explanation = Some("an error that was ordered".to_owned());
-            let outcome = Outcome { source: Source::Fixture, fixture: None, explanation, chaos: None };
-            return Ok(self.finish(response, outcome));
+            return Ok(self.finish(response, Outcome { explanation, ..Outcome::of(Source::Fixture) }));
         }
         let body = self.body.clone();
         let call = Call { head: self.head, params: self.matched.params.clone(), body: &body };
@@ -183,7 +198,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The answer to a request that its API would refuse.
-    fn refuse(self, bad: &BadRequest) -> Response<Body> {
+    fn refuse(self, bad: &BadRequest, unanswered: Unanswered) -> Response<Body> {
         let error = ErrorAnswer {
             status: 400,
             message: self.app.redactor.redact(&bad.message).into_owned(),
@@ -193,7 +208,7 @@ impl<'a> Exchange<'a> {
         };
         let why = error.message.clone();
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-        self.finish(response, Outcome::miss(why))
+        self.finish(response, Outcome { unanswered, ..Outcome::miss(why) })
     }
 
     fn mode(&self) -> Mode {
@@ -260,7 +275,8 @@ impl<'a> Exchange<'a> {
             if !std::mem::replace(&mut unharmed, true)
                 && let Some(fault) = self.chaos(&asked, found.as_ref().ok())
             {
-                return self.fault(fault, decide(mode, found.as_ref().ok().map(|hit| hit.how)), found.as_ref().ok());
+                let hit = found.as_ref().ok();
+                return self.fault(fault, &asked, decide(mode, hit.map(|hit| hit.how)), hit);
             }
             let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
             let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
@@ -269,7 +285,9 @@ impl<'a> Exchange<'a> {
             match (decide(mode, how), &found) {
                 (Decision::Replay, Ok(hit)) if !refuse_stale => return Ok(self.replay(request, &asked, hit)),
                 (Decision::Relay, _) => {
-                    let Some(base) = self.base() else { return Ok(self.miss(call, request, strict, String::new())) };
+                    let Some(base) = self.base() else {
+                        return Ok(self.miss(call, &asked, strict, Miss::default()));
+                    };
                     if !app.recording.borrow().record {
                         return Ok(Box::pin(self.relay(&base, request.framing, None, None)).await);
                     }
@@ -289,15 +307,10 @@ impl<'a> Exchange<'a> {
                     return Ok(Box::pin(self.relay(&base, request.framing, Some(plan), turn)).await);
                 }
                 (_, Ok(hit)) => {
-                    let origin = app.table.borrow().rows()[hit.row].origin();
-                    let why = format!("the recording {origin} is older than --max-age allows");
-                    return Ok(self.miss(call, request, strict, why));
+                    let stale = app.table.borrow().stale(hit);
+                    return Ok(self.miss(call, &asked, strict, stale));
                 }
-                (_, Err(miss)) => {
-                    let why = app.table.borrow().explain(miss, &asked);
-                    let why = app.redactor.redact(&why).into_owned();
-                    return Ok(self.miss(call, request, strict, why));
-                }
+                (_, Err(_)) => return Ok(self.miss(call, &asked, strict, found.err().unwrap_or_default())),
             }
         }
     }
@@ -361,7 +374,7 @@ impl<'a> Exchange<'a> {
         let fixture = table.fixture(hit.row);
         let fixture_origin = (row.origin(), hit.how);
         drop(table);
-        let outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
+        let outcome = Outcome { fixture: Some(fixture_origin), explanation, ..Outcome::of(Source::Fixture) };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
         let response = match &fixture.wire {
             Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
@@ -380,15 +393,14 @@ impl<'a> Exchange<'a> {
         asked: &Asked<'_>,
         table: &crate::fixture::table::FixtureTable,
     ) -> Option<String> {
-        let log = &self.app.log;
         if hit.exhausted {
-            log.warn(format_args!(
+            self.warn(format_args!(
                 "the sequence that ends at {} is exhausted: its last answer is repeated",
                 row.origin()
             ));
         }
         if self.stale(hit) && !row.stale_logged.replace(true) {
-            log.warn(format_args!("the recording {} is older than --max-age allows", row.origin()));
+            self.warn(format_args!("the recording {} is older than --max-age allows", row.origin()));
         }
         if hit.how != How::Drift {
             return None;
@@ -398,9 +410,17 @@ impl<'a> Exchange<'a> {
         let message = format!("drift: {} was recorded from another request: {what}", row.origin());
         let warns = self.app.config.on_drift != Some(OnDrift::Ignore);
         if warns && !row.drift_logged.replace(true) {
-            log.warn(&message);
+            self.warn(&message);
         }
         Some(message)
+    }
+
+    /// A line of the log that says which test it is about.
+    fn warn(&self, message: impl fmt::Display) {
+        match &self.test_id {
+            Some(test) => self.app.log.warn(format_args!("{message} (test {test})")),
+            None => self.app.log.warn(message),
+        }
     }
 
     fn manner(&self) -> Manner {
@@ -422,44 +442,46 @@ impl<'a> Exchange<'a> {
 
     // -------------------------------------------------------------------------------------------------------- miss
 
-    fn miss(mut self, call: &Call<'_>, request: &Request<'_>, strict: bool, why: String) -> Response<Body> {
+    fn miss(mut self, call: &Call<'_>, asked: &Asked<'_>, strict: bool, miss: Miss) -> Response<Body> {
+        let unanswered = Unanswered::MissOf(asked.identity.get().volatile);
         if let Some(bad) = self.refused.take() {
-            return self.refuse(&bad);
+            return self.refuse(&bad, unanswered);
         }
         if !strict {
             let table = self.app.table.borrow();
             let models = models_of(table.rows().iter().filter_map(|row| row.model()));
-            if let Some(json) = self.matched.codec.without_fixture(call, request, &models) {
+            if let Some(json) = self.matched.codec.without_fixture(call, asked.request, &models) {
                 let response = replay::json_response(StatusCode::OK, &json);
                 drop(table);
-                let outcome = Outcome { source: Source::Fixture, fixture: None, explanation: None, chaos: None };
-                return self.finish(response, outcome);
+                return self.finish(response, Outcome::of(Source::Fixture));
             }
         }
-        let (status, code, what) = match (strict, self.matched.known) {
-            (true, _) => (503, "no_fixture_match", "strict: no fixture matches this request"),
-            (false, true) => (404, "no_fixture_match", "no fixture matches this request"),
-            (false, false) => (404, "unknown_endpoint", "no provider has this endpoint, and no fixture answers it"),
+        if probe::is_probe(self.head.method, self.head.path) {
+            let why = "no fixture is for it, and it is no API call: nothing is missing".to_owned();
+            let response = self.not_answered(404, "unknown_endpoint", &why);
+            return self.finish(response, Outcome { unanswered: Unanswered::Nothing, ..Outcome::miss(why) });
+        }
+        let why = self.explain(miss, asked);
+        let (status, code) = match (strict, self.matched.known) {
+            (true, _) => (503, "no_fixture_match"),
+            (false, true) => (404, "no_fixture_match"),
+            (false, false) => (404, "unknown_endpoint"),
         };
-        let unknown = self.unknown_credential().filter(|_| self.app.recording.borrow().forwards());
-        let missing = if let Some(name) = unknown {
-            format!(
-                " (not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a \
-                 guess; --upstream NAME=URL says where)"
-            )
-        } else if self.wants_upstream() {
-            format!(" (no upstream for it: --provider-{} sets one)", self.matched.provider.name)
-        } else {
-            String::new()
-        };
-        let error = ErrorAnswer {
-            status,
-            message: format!("{what}{missing}; {why}"),
-            code: Some(code.into()),
-            ..ErrorAnswer::default()
-        };
-        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-        self.finish(response, Outcome::miss(why))
+        if let Some(name) = self.unknown_credential().filter(|_| self.app.recording.borrow().forwards()) {
+            let why = format!(
+                "not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a guess; \
+                 --upstream NAME=URL says where"
+            );
+            let response = self.not_answered(status, code, &format!("no fixture matches this request; {why}"));
+            return self.finish(response, Outcome { unanswered, ..Outcome::miss(why) });
+        }
+        let strictly = if strict { "strict: " } else { "" };
+        let mut response =
+            self.not_answered(status, code, &format!("{strictly}no fixture matches this request; {why}"));
+        if strict {
+            response.headers_mut().extend(NO_RETRY);
+        }
+        self.finish(response, Outcome { unanswered, ..Outcome::miss(why) })
     }
 
     /// The name of a raw request's credential, where that is none of any provider's: only a guess says whose it is.
@@ -467,10 +489,24 @@ impl<'a> Exchange<'a> {
         if self.matched.known { None } else { unknown_credential(&self.head, &self.app.guard.keys) }
     }
 
-    /// Misses are recorded, but this provider's have nowhere to go.
-    fn wants_upstream(&self) -> bool {
+    /// Why nothing answers, and what would.
+    fn explain(&self, miss: Miss, asked: &Asked<'_>) -> String {
+        let miss = self.app.table.borrow().explained(miss, asked);
         let recording = self.app.recording.borrow();
-        recording.record && recording.upstreams.get(self.matched.provider).is_none()
+        let means = Means {
+            provider: self.matched.provider.name,
+            forwards: recording.record || recording.proxy_only,
+            upstream: recording.upstreams.get(self.matched.provider).is_some(),
+            forbidden: self.strict_header() == Some(true),
+        };
+        let why = format!("{}; {}", miss.explain(asked), remedy(&miss, &means));
+        self.app.redactor.redact(&why).into_owned()
+    }
+
+    /// An error of this server's own in the provider's shape.
+    fn not_answered(&self, status: u16, code: &str, message: &str) -> Response<Body> {
+        let error = ErrorAnswer { status, message: message.into(), code: Some(code.into()), ..ErrorAnswer::default() };
+        replay::provider_error(self.matched.provider, Some(self.matched.codec), &error)
     }
 
     /// Marks the answer and notes it in the journal.
@@ -507,6 +543,7 @@ impl<'a> Exchange<'a> {
                 explanation: outcome.explanation,
                 duration: self.started.elapsed(),
                 chaos: outcome.chaos,
+                unanswered: outcome.unanswered,
             },
         };
         self.app.observe(entry);

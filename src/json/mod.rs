@@ -78,10 +78,17 @@ impl<'a> Walk<'a> {
         Some(literal)
     }
 
-    /// Takes a whole number that is not negative.
+    /// Takes the digits of a whole number that is not negative.
     pub fn digits(&mut self) -> Option<()> {
         let len = self.rest().iter().position(|b| !b.is_ascii_digit())?;
         (len > 0).then(|| self.skip(len))
+    }
+
+    /// Takes a whole number that is not negative.
+    pub fn whole(&mut self) -> Option<usize> {
+        let at = self.at;
+        self.digits()?;
+        self.text[at..self.at].trim_ascii_end().parse().ok()
     }
 
     /// Takes an object; `member` takes the value of each member.

@@ -8,17 +8,18 @@ pub mod anthropic;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
-mod echo;
+mod embeddings;
 pub mod gemini;
+mod growth;
 #[cfg(test)]
 pub(crate) mod laws;
-mod lenient;
 pub mod ollama;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_embeddings;
 pub mod openai_models;
 pub mod openai_responses;
+mod plain;
 mod raw;
 mod route;
 mod surrogates;
@@ -163,9 +164,7 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn wire(&self) -> &'static str;
 
     /// What kind of answer its endpoint gives, and how that is read and written.
-    fn shape(&self) -> Shape<'_> {
-        Shape::Old
-    }
+    fn shape(&self) -> Shape<'_>;
 
     /// Reads a request, borrowing from its body and path.
     ///
@@ -192,89 +191,74 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn error(&self, _error: &ErrorAnswer) -> Option<ErrorBody> {
         None
     }
+}
 
-    // ---- until all rooms have a shape
-
-    /// See [`Shape`].
-    fn kind(&self) -> Kind {
+impl dyn Codec + '_ {
+    /// What kind of answer its endpoint gives.
+    pub fn kind(&self) -> Kind {
         match self.shape() {
             Shape::Chat(_) => Kind::Chat,
             Shape::Embedding(_) => Kind::Embedding,
-            Shape::Verbatim(_) | Shape::Old => Kind::Raw,
+            Shape::Verbatim(_) => Kind::Raw,
         }
     }
 
-    /// See [`Shape`].
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        match (self.shape(), answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => wire.write(reply, to).to_bytes(),
-            (Shape::Embedding(wire), Answer::Embeddings(embeddings)) => wire.write(embeddings, to).to_bytes(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// See [`Shape`].
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        match (self.shape(), answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => wire.stream(&wire.write(reply, to), to),
-            _ => Frames::default(),
-        }
-    }
-
-    /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+    /// A collapser for one upstream answer, framed as [`framing`](Self::framing) says. With [`Framing::Whole`] it gets one
+    /// frame: the whole body.
+    pub fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {
             Shape::Chat(wire) if answer.framing == Framing::Whole => wire.collapser(answer),
             Shape::Chat(wire) => Box::new(surrogates::Joined::new(wire.collapser(answer))),
-            Shape::Embedding(_) | Shape::Verbatim(_) | Shape::Old => raw::collapser(answer),
+            Shape::Embedding(wire) => Box::new(embeddings::Keep::new(wire, answer)),
+            Shape::Verbatim(wire) => wire.collapser(answer),
         }
     }
 
     /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
     /// them whole.
-    fn framing(&self, told: Framing) -> Framing {
+    pub fn framing(&self, told: Framing) -> Framing {
         match self.shape() {
+            Shape::Chat(_) => told,
             Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
-            Shape::Chat(_) | Shape::Old => told,
         }
     }
 
-    /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
-    /// kept back until its recording is safe.
-    fn end_markers(&self) -> &'static [&'static [u8]] {
+    /// See [`ChatWire::end_markers`].
+    pub fn end_markers(&self) -> &'static [&'static [u8]] {
         match self.shape() {
             Shape::Chat(wire) => wire.end_markers(),
             Shape::Verbatim(wire) => wire.end_markers(),
-            Shape::Embedding(_) | Shape::Old => &[],
+            Shape::Embedding(_) => &[],
         }
     }
 
-    /// What a turn can keep on this wire; what it cannot is lost on the way through.
-    fn carries(&self) -> Carries {
+    /// See [`ChatWire::carries`].
+    pub fn carries(&self) -> Carries {
         if let Shape::Chat(wire) = self.shape() { wire.carries() } else { Carries::ALL }
     }
 
     /// Its finish reasons, where it has them.
-    fn finish_words(&self) -> Option<&'static FinishWords> {
+    pub fn finish_words(&self) -> Option<&'static FinishWords> {
         if let Shape::Chat(wire) = self.shape() { wire.finish_words() } else { None }
     }
 
     /// Its names for token counts, where it has them.
-    fn usage_shape(&self) -> Option<&'static UsageShape> {
+    pub fn usage_shape(&self) -> Option<&'static UsageShape> {
         match self.shape() {
             Shape::Chat(wire) => wire.usage_shape(),
             Shape::Embedding(wire) => wire.usage_shape(),
-            Shape::Verbatim(_) | Shape::Old => None,
+            Shape::Verbatim(_) => None,
         }
     }
 
-    /// Where the tool-call ids stand in a request's body, for rooms without places.
-    fn call_ids(&self) -> &'static [CallId] {
-        &[]
+    /// The native answer that says this; `None` where its endpoint gives no answers of this kind.
+    pub fn write<'r>(&self, answer: &'r Answer, to: &Encoding<'r>) -> Option<Node<'r>> {
+        match (self.shape(), answer) {
+            (Shape::Chat(wire), Answer::Turn(reply)) => Some(wire.write(reply, to)),
+            (Shape::Embedding(wire), Answer::Embeddings(embeddings)) => Some(wire.write(embeddings, to)),
+            _ => None,
+        }
     }
-
-    /// Brings the parts of a request's JSON body that clients write in several forms into one, for rooms without places.
-    fn old_form(&self, _body: &mut Value) {}
 }
 
 /// The kinds of answers, and what is known of each.
@@ -283,11 +267,9 @@ pub enum Shape<'c> {
     /// A model's turn.
     Chat(&'c dyn ChatWire),
     /// Embedding vectors.
-    Embedding(&'c dyn EmbeddingWire),
+    Embedding(&'static dyn EmbeddingWire),
     /// Anything, kept as it came.
     Verbatim(&'c dyn VerbatimWire),
-    /// A room that has no shape yet.
-    Old,
 }
 
 /// A wire whose answers are a model's turns.
@@ -346,6 +328,16 @@ pub trait EmbeddingWire: Sync + std::fmt::Debug {
 
 /// A wire whose answers are kept as they came.
 pub trait VerbatimWire: Sync + std::fmt::Debug {
+    /// How an answer is framed for its collapser, where its head says this.
+    fn framing(&self, _told: Framing) -> Framing {
+        Framing::Whole
+    }
+
+    /// Keeps the body; the collapser finds out what must not be recorded.
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        raw::collapser(answer)
+    }
+
     /// See [`ChatWire::end_markers`].
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[]
@@ -365,8 +357,6 @@ pub enum Collapsed {
     },
     /// The body as it came.
     Body(RawAnswer),
-    /// The answer of a room that has no shape yet.
-    Old(Answer),
 }
 
 impl From<Node<'static>> for Collapsed {
@@ -375,25 +365,7 @@ impl From<Node<'static>> for Collapsed {
     }
 }
 
-impl From<Answer> for Collapsed {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Raw(raw) => Collapsed::Body(raw),
-            other => Collapsed::Old(other),
-        }
-    }
-}
-
 impl Collapsed {
-    /// Until all rooms have a shape.
-    pub(crate) fn old(self) -> Answer {
-        match self {
-            Collapsed::Old(answer) => answer,
-            Collapsed::Body(raw) => Answer::Raw(raw),
-            Collapsed::Native { .. } => Answer::Turn(Reply::default()),
-        }
-    }
-
     /// The readable answer.
     ///
     /// # Errors
@@ -409,7 +381,6 @@ impl Collapsed {
                 }
             }
             (Collapsed::Body(raw), _) => Answer::Raw(raw),
-            (Collapsed::Old(answer), _) => answer,
             (Collapsed::Native { native, .. }, _) => {
                 return Err(Fault::Unreadable(format!("an answer of another wire: {}", native.to_json())));
             }
@@ -505,17 +476,6 @@ pub trait Collapse {
     fn finish(&mut self) -> Collapsed;
 }
 
-/// A place in a request's body that holds a tool-call id: the member `key` of an object that also has the member
-/// `beside` (any object, where that is empty). What `beside` holds is taken for what a model or a tool wrote: ids in it
-/// are its own.
-#[derive(Clone, Copy, Debug)]
-pub struct CallId {
-    /// The member that holds the id.
-    pub key: &'static str,
-    /// A member that must stand beside it, or empty.
-    pub beside: &'static str,
-}
-
 /// What of a [`crate::Reply`] survives a wire format, so that the round trip law knows what to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Carries {
@@ -579,46 +539,15 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
     })
 }
 
-/// Parses a frame's data, for a collapser, leniently.
-///
-/// # Errors
-/// [`Fault::Unreadable`] with what was found.
-pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
-    lenient::parse(frame.data).map_err(|e| unreadable(&e, frame.data))
-}
-
-/// Parses what a frame holds in a member that was put aside, like [`parse_frame`].
-///
-/// # Errors
-/// [`Fault::Unreadable`] with what was found.
-pub fn parse_member<'a, T: Deserialize<'a>>(member: &'a RawValue) -> Result<T, Fault> {
-    let data = member.get().as_bytes();
-    lenient::parse(data).map_err(|e| unreadable(&e, data))
-}
-
-/// Parses the JSON values of a frame that may hold several, one a line: lines that came under a whole body's content
-/// type.
-pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<Item = Result<T, Fault>> {
+/// The JSON values of a frame that may hold several, one a line: lines that came under a whole body's content type.
+pub fn parse_values<'a>(frame: &Frame<'a>) -> impl Iterator<Item = Result<&'a RawValue, Fault>> {
     let data = frame.data;
-    let (mut rest, bad) = match std::str::from_utf8(data) {
+    let (text, bad) = match std::str::from_utf8(data) {
         Ok(text) => (text, None),
         Err(e) => ("", Some(Err(unreadable(&e, data)))),
     };
-    bad.into_iter().chain(std::iter::from_fn(move || {
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
-        match values.next()? {
-            Err(e) if e.is_data() => {
-                let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-                let value = values.next()?.map_err(|e| unreadable(&e, data)).and_then(parse_member);
-                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
-                Some(value)
-            }
-            value => {
-                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
-                Some(value.map_err(|e| unreadable(&e, data)))
-            }
-        }
-    }))
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    bad.into_iter().chain(values.map(move |value| value.map_err(|e| unreadable(&e, data))))
 }
 
 /// Longest quotation of a frame that cannot be read, in characters. It is cut to a line where it is shown: what was
@@ -628,18 +557,6 @@ const MAX_QUOTED_CHARS: usize = 4096;
 fn unreadable(e: &impl fmt::Display, data: &[u8]) -> Fault {
     let seen: String = String::from_utf8_lossy(data).chars().take(MAX_QUOTED_CHARS).collect();
     Fault::Unreadable(format!("{e} in `{seen}`"))
-}
-
-/// A call's arguments for a wire that wants an object: as the model wrote them, on one line. None at all are `{}`; what
-/// is not an object is kept as text in a member `_raw`.
-pub fn arguments_object(arguments: &str) -> Box<RawValue> {
-    let text = arguments.trim();
-    let object = match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) if text.starts_with('{') => text.replace(['\n', '\r'], ""), // white space: a JSON string holds neither
-        _ if text.is_empty() => "{}".to_owned(),
-        _ => serde_json::json!({"_raw": arguments}).to_string(),
-    };
-    RawValue::from_string(object).expect("it was parsed or written by serde_json")
 }
 
 /// Cuts text into pieces of `chars` characters, never inside one. Empty text has no pieces.
@@ -686,17 +603,12 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_an_object_on_one_line() {
-        assert_eq!(arguments_object("{\n  \"a\": 1.50\r\n}\n").get(), r#"{  "a": 1.50}"#);
-        assert_eq!(arguments_object(" ").get(), "{}");
-        assert_eq!(arguments_object("[1]").get(), r#"{"_raw":"[1]"}"#);
-        assert_eq!(arguments_object("{\"a\":").get(), r#"{"_raw":"{\"a\":"}"#);
-    }
-
-    #[test]
     fn several_values_in_a_frame() {
-        let values = |data: &str| parse_values::<u32>(&Frame::data(data.as_bytes())).collect::<Result<Vec<_>, _>>();
-        assert_eq!(values("1\n2 \n"), Ok(vec![1, 2]));
+        let values = |data: &'static str| {
+            let frame = Frame::data(data.as_bytes());
+            parse_values(&frame).map(|value| value.map(RawValue::get)).collect::<Result<Vec<_>, _>>()
+        };
+        assert_eq!(values("1\n2 \n"), Ok(vec!["1", "2"]));
         assert!(values("1\nx").is_err());
     }
 

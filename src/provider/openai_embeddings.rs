@@ -1,16 +1,13 @@
 //! OpenAI embeddings. <https://platform.openai.com/docs/api-reference/embeddings>
 
-use super::{
-    AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress, UsageShape, embeddings_usage, parse_body,
-    parse_frame, raw,
-};
-use crate::frame::{Frame, Frames};
-use crate::reply::{Answer, Embeddings, Usage};
+use super::embeddings::{self, numbers};
+use super::{BadRequest, Call, Codec, EmbeddingWire, Encoding, Fault, Shape, UsageShape, embeddings_usage, parse_body};
+use crate::json::{Node, object};
+use crate::reply::Embeddings;
 use crate::request::{Kind, Request, Str};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -35,8 +32,8 @@ impl Codec for Embed {
         "openai-embeddings"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Embedding
+    fn shape(&self) -> Shape<'_> {
+        Shape::Embedding(&Embed)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -52,40 +49,81 @@ impl Codec for Embed {
         };
         (request.inputs, request.vectors.single) = inputs(input)?;
         request.vectors.base64 = body.encoding_format.as_deref() == Some("base64");
+        let other = |kind: &Option<Str<'_>>, known: &[&str]| kind.as_deref().is_some_and(|kind| !known.contains(&kind));
+        request.vectors.opaque =
+            other(&body.encoding_format, &["float", "base64"]) || other(&body.output_dtype, &["float"]);
         request.vectors.dimensions = body.dimensions;
         Ok(request)
     }
+}
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Embeddings(embeddings) = answer else { return Vec::new() };
-        let base64 = to.request.vectors.base64;
-        let vectors = embeddings.vectors.iter().enumerate();
-        let list = List {
-            object: "list",
-            data: vectors
-                .map(|(index, v)| Entry { object: "embedding", index, embedding: Sent::new(v, base64) })
-                .collect(),
-            model: embeddings.model.as_deref().unwrap_or(&to.request.model),
-            usage: embeddings_usage(&USAGE, answer, to.request),
+impl EmbeddingWire for Embed {
+    fn read(&self, native: &Node<'_>) -> Result<Option<Embeddings>, Fault> {
+        if let Some(error) = native.get("error") {
+            return Err(Fault::Upstream(error.to_json()));
+        }
+        let data = match (native, native.get("data")) {
+            (Node::List(_), _) => return Ok(None), // llama.cpp's own form
+            (_, Some(Node::List(data))) => data,
+            _ => return Err(Fault::Unreadable("an answer without data".into())),
         };
-        serde_json::to_vec(&list).expect("these structs have string keys only")
+        let mut came: Vec<&Node<'_>> = data.iter().collect();
+        came.sort_by_key(|item| item.get("index").and_then(Node::as_i64));
+        let Some(vectors) = vectors(&came) else { return Ok(None) };
+        let word = |name| native.word(name).map(str::to_owned);
+        let usage = native.get("usage").map(Node::to_map).filter(|usage| !usage.is_empty());
+        Ok(Some(Embeddings { vectors, usage, model: word("model"), id: word("id") }))
     }
 
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default() // never asked for
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(Collapser { embeddings: Embeddings::default(), verbatim: raw::collapser(answer), readable: false })
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
+    fn write<'r>(&self, embeddings: &'r Embeddings, to: &Encoding<'r>) -> Node<'r> {
+        let sent = if to.request.vectors.base64 { base64 } else { numbers };
+        let item = |(index, vector): (usize, &Vec<f64>)| {
+            object! { "object": "embedding", "index": index, "embedding": sent(vector) }
+        };
+        let mut answer = object! {
+            "object": "list",
+            "data": embeddings.vectors.iter().enumerate().map(item).collect::<Vec<_>>(),
+            "model": embeddings.model.as_deref().unwrap_or(&to.request.model),
+            "usage": embeddings_usage(&USAGE, embeddings, to.request),
+        };
+        if let Some(id) = &embeddings.id {
+            answer.set("id", &**id);
+        }
+        answer
     }
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         Some(&USAGE)
     }
+}
+
+/// The vectors of these items; `None` where they are of another kind (several for one input, sparse ones, other
+/// encodings).
+fn vectors(items: &[&Node<'_>]) -> Option<Vec<Vec<f64>>> {
+    let embedding = |item: &&Node<'_>| match item.get("embedding")? {
+        Node::Text(text) => floats(text),
+        list => embeddings::vector(list),
+    };
+    let vectors: Vec<Vec<f64>> = items.iter().map(embedding).collect::<Option<_>>()?;
+    (!vectors.is_empty() && vectors.iter().all(|vector| !vector.is_empty())).then_some(vectors)
+}
+
+/// Base64 of little-endian f32.
+fn floats(text: &str) -> Option<Vec<f64>> {
+    let bytes = STANDARD.decode(text).ok()?;
+    let (floats, rest) = bytes.as_chunks::<4>();
+    let floats = floats.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    rest.is_empty().then(|| floats.map(|x| x.is_finite().then(|| short(x))).collect())?
+}
+
+fn base64(vector: &[f64]) -> Node<'static> {
+    let bytes: Vec<u8> = vector.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+    STANDARD.encode(bytes).into()
+}
+
+/// The shortest decimal that is this f32, so that fixtures do not show digits that were never sent.
+fn short(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or(f64::from(x))
 }
 
 // ---------------------------------------------------------------------------------------------------- the request
@@ -98,6 +136,9 @@ struct Body<'a> {
     input: Option<&'a RawValue>,
     #[serde(borrow, default)]
     encoding_format: Option<Str<'a>>,
+    /// What the numbers are, at several services. <https://docs.mistral.ai/api/#tag/embeddings>
+    #[serde(borrow, default)]
+    output_dtype: Option<Str<'a>>,
     #[serde(default)]
     dimensions: Option<usize>,
 }
@@ -139,136 +180,17 @@ struct TextPart<'a> {
     text: Option<Str<'a>>,
 }
 
-// ----------------------------------------------------------------------------------------------------- the answer
-
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: Vec<Entry<'a>>,
-    model: &'a str,
-    usage: Usage,
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    object: &'static str,
-    index: usize,
-    embedding: Sent<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Sent<'a> {
-    Floats(&'a [f64]),
-    Base64(String),
-}
-
-impl<'a> Sent<'a> {
-    fn new(vector: &'a [f64], base64: bool) -> Self {
-        if !base64 {
-            return Sent::Floats(vector);
-        }
-        let bytes: Vec<u8> = vector.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
-        Sent::Base64(STANDARD.encode(bytes))
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------- collapse
-
-#[derive(Deserialize)]
-struct Answered<'a> {
-    #[serde(borrow, default)]
-    data: Option<Vec<Came<'a>>>,
-    #[serde(borrow, default)]
-    model: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Came<'a> {
-    #[serde(default)]
-    index: Option<u64>,
-    #[serde(borrow)]
-    embedding: &'a RawValue,
-}
-
-/// Keeps vectors; an answer with vectors of another kind (several for one input, sparse ones, other encodings) as it is.
-struct Collapser {
-    embeddings: Embeddings,
-    verbatim: Box<dyn Collapse>,
-    readable: bool,
-}
-
-impl Collapse for Collapser {
-    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        if frame.data.trim_ascii_start().starts_with(b"[") {
-            return self.verbatim.push(frame); // llama.cpp's own form
-        }
-        let answered: Answered<'_> = parse_frame(frame)?;
-        if let Some(error) = answered.error.filter(|e| !e.is_null()) {
-            return Err(Fault::Upstream(error.to_string()));
-        }
-        let mut came = answered.data.ok_or_else(|| Fault::Unreadable("an answer without data".into()))?;
-        came.sort_by_key(|c| c.index);
-        let vectors: Result<Vec<_>, Fault> = came.iter().map(|c| vector(c.embedding)).collect();
-        let Ok(vectors) = vectors else { return self.verbatim.push(frame) };
-        self.readable = true;
-        self.embeddings = Embeddings {
-            vectors,
-            usage: answered.usage,
-            model: answered.model.filter(|m| !m.is_empty()).map(|m| m.0.into_owned()),
-            id: answered.id.filter(|id| !id.is_empty()).map(|id| id.0.into_owned()),
-        };
-        Ok(Progress::Done)
-    }
-
-    fn kept_bytes(&self) -> usize {
-        let vectors = self.embeddings.vectors.iter().map(|v| v.len() * size_of::<f64>());
-        vectors.sum::<usize>() + self.verbatim.kept_bytes()
-    }
-
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            if self.readable {
-                Answer::Embeddings(std::mem::take(&mut self.embeddings))
-            } else {
-                self.verbatim.finish().old()
-            }
-        };
-        answer.into()
-    }
-}
-
-/// A list of numbers, or base64 of little-endian f32.
-fn vector(raw: &RawValue) -> Result<Vec<f64>, Fault> {
-    let wrong = |found: String| Fault::Unreadable(format!("an embedding that is neither numbers nor base64: {found}"));
-    if !raw.get().starts_with('"') {
-        return serde_json::from_str(raw.get()).map_err(|e| wrong(e.to_string()));
-    }
-    let Str(text) = serde_json::from_str(raw.get()).map_err(|e| wrong(e.to_string()))?;
-    let bytes = STANDARD.decode(text.as_bytes()).map_err(|e| wrong(e.to_string()))?;
-    let (numbers, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(wrong(format!("{} bytes", bytes.len())));
-    }
-    Ok(numbers.iter().map(|b| short(f32::from_le_bytes(*b))).collect())
-}
-
-/// The shortest decimal that is this f32, so that fixtures do not show digits that were never sent.
-fn short(x: f32) -> f64 {
-    x.to_string().parse().unwrap_or(f64::from(x))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::*;
-    use crate::frame::Framing;
+    use crate::fixture::{Fixture, Match, file};
+    use crate::frame::{Frame, Framing};
+    use crate::keep::AskedFor;
+    use crate::provider::AnswerHead;
+    use crate::redact::Redactor;
+    use crate::reply::Answer;
+    use serde_json::Value;
 
     const PATH: &str = "/v1/embeddings";
 
@@ -337,7 +259,7 @@ mod tests {
     #[test]
     fn vectors_of_another_kind_are_kept_as_they_are() {
         let of = |embedding: &str| format!(r#"{{"data":[{{"embedding":{embedding}}}]}}"#);
-        let bodies = ["\"AAA=\"", "\"?\"", "{\"indices\":[1]}", "[[0.5],[1]]"].map(of);
+        let bodies = ["\"AAA=\"", "\"?\"", "\"AADAfw==\"", "[1e999]", "[]", "{\"indices\":[1]}", "[[0.5],[1]]"].map(of);
         for body in bodies.iter().map(String::as_str).chain([r#"[{"index":0,"embedding":[[0.5]]}]"#]) {
             assert!(matches!(collapse(body), Outcome::Whole(Answer::Raw(_))), "{body}");
         }
@@ -347,5 +269,46 @@ mod tests {
     fn what_is_no_answer_is_not_recorded() {
         assert!(matches!(collapse("{}"), Outcome::Fault(Fault::Unreadable(_))));
         assert!(matches!(collapse(r#"{"error":{"message":"no"}}"#), Outcome::Fault(Fault::Upstream(_))));
+    }
+
+    /// What a fixture keeps of an answer to this request, and whether it gives that again.
+    fn kept(ask: &str, body: &str) -> (Answer, bool) {
+        with_request(PATH, ask, |codec, request| {
+            let asked = AskedFor { codec: &Embed, request: request.shape() };
+            let head = AnswerHead { framing: Framing::Whole, status: 200, content_type: "application/json" };
+            let mut collapser = codec.collapser(&head);
+            collapser.push(&Frame::data(body.as_bytes())).unwrap();
+            let kept = asked.keep(collapser.finish(), &Redactor::default()).unwrap();
+            let mut fixture = Fixture::new(Match::default(), kept.answer);
+            fixture.native = kept.native.map(Box::new);
+            let text = file::write(&[&fixture]);
+            let read = file::parse(text.as_bytes());
+            assert!(read.problems.is_empty(), "{:?}", read.problems);
+            let gives = kept
+                .came
+                .is_none_or(|came| asked.gives(&read.fixtures[0].answer, read.fixtures[0].native.as_deref(), &came));
+            (fixture.answer, gives)
+        })
+    }
+
+    #[test]
+    fn members_of_all_kinds_are_kept() {
+        let body = r#"{"data":[{"index":0,"embedding":[0.5,1,1e-7],"object":"embedding","truncated":false}],
+            "usage":{"prompt_tokens":1,"cost":0.1},"provider":"p","model":"m2"}"#;
+        let (answer, gives) = kept(r#"{"model":"m","input":"a"}"#, body);
+        assert!(gives && matches!(answer, Answer::Embeddings(_)));
+        let base64 =
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"zczMPQAAwL8="}],"model":"m"}"#;
+        let (answer, gives) = kept(r#"{"model":"m","input":"a","encoding_format":"base64"}"#, base64);
+        assert!(gives && matches!(answer, Answer::Embeddings(_)));
+    }
+
+    #[test]
+    fn numbers_of_another_type_are_not_taken_for_floats() {
+        let body = r#"{"data":[{"index":0,"embedding":"zczMPQAAwL8="}]}"#;
+        for more in [r#""encoding_format":"base64_int8""#, r#""encoding_format":"base64","output_dtype":"int8""#] {
+            let (answer, _) = kept(&format!(r#"{{"model":"m","input":"a",{more}}}"#), body);
+            assert!(matches!(answer, Answer::Raw(_)), "{more}");
+        }
     }
 }

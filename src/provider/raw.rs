@@ -1,9 +1,9 @@
 //! Everything that has no room of its own: kept verbatim, matched on method, path and canonical body.
 
-use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Collapsed, Encoding, Fault, Progress};
-use crate::frame::{Frame, Frames, Framing};
+use super::{AnswerHead, BadRequest, Call, Codec, Collapse, Collapsed, Fault, Progress, Shape, VerbatimWire};
+use crate::frame::{Frame, Framing};
 use crate::json;
-use crate::reply::{Answer, RawAnswer, RawBody};
+use crate::reply::{RawAnswer, RawBody};
 use crate::request::{Kind, Request};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -17,22 +17,16 @@ impl Codec for Raw {
         "raw"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Raw
+    fn shape(&self) -> Shape<'_> {
+        Shape::Verbatim(self)
     }
 
     fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         Ok(Request::new(Kind::Raw))
     }
+}
 
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
+impl VerbatimWire for Raw {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match answer.framing {
             Framing::Whole | Framing::JsonArray => collapser(answer),

@@ -23,7 +23,7 @@ pub static PROVIDER: Provider = Provider {
             codec: &gemini::PREDICT,
         },
         // The model is in the body here; the SDK counts tokens so.
-        Route::post("/**/publishers/anthropic/models/count-tokens:rawPredict", &anthropic::CountTokens),
+        Route::post("/**/publishers/anthropic/models/count-tokens:rawPredict", &anthropic::COUNT_TOKENS),
         Route::post("/**/publishers/anthropic/models/{model}:rawPredict", &anthropic::VERTEX_RAW_PREDICT),
         Route::post("/**/publishers/anthropic/models/{model}:streamRawPredict", &anthropic::VERTEX_STREAM_RAW_PREDICT),
         // A tuned model is served by an endpoint of the project's own.

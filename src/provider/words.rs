@@ -5,7 +5,7 @@
 
 use super::PROVIDERS;
 use crate::json::Node;
-use crate::reply::{Answer, Part, Reply, Usage};
+use crate::reply::{Embeddings, Part, Reply, Usage};
 use crate::request::{Request, estimate_tokens};
 use serde_json::{Map, Value};
 
@@ -229,10 +229,14 @@ fn estimate(reply: &Reply, request: &Request<'_>) -> Counts {
     Counts { input: request.estimated_tokens(), output: estimate_tokens(output.sum()), ..Counts::default() }
 }
 
-/// The usage to send with embeddings, like [`answer_usage`].
-pub fn embeddings_usage(shape: &UsageShape, answer: &Answer, request: &Request<'_>) -> Usage {
-    match answer {
-        Answer::Embeddings(e) if e.usage.is_some() => usage_out(shape, e.usage.as_ref().unwrap_or(&Map::new())),
-        _ => shape.write(&Counts { input: request.estimated_tokens(), ..Counts::default() }),
+/// The usage to send with embeddings, like [`usage_node`].
+pub fn embeddings_usage<'r>(shape: &UsageShape, embeddings: &'r Embeddings, request: &Request<'_>) -> Node<'r> {
+    match &embeddings.usage {
+        Some(usage) if shape.fits(usage) => usage.into(),
+        Some(usage) => Node::from(&Value::Object(usage_out(shape, usage))).into_owned(),
+        None => {
+            let counts = Counts { input: request.estimated_tokens(), ..Counts::default() };
+            Node::from(&Value::Object(shape.write(&counts))).into_owned()
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod volatile;
 
 use crate::frame::Framing;
 use serde::de::{self, Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
@@ -55,7 +56,7 @@ pub struct Message<'a> {
     pub role: Role,
     /// Its text parts joined; empty where it has none.
     pub text: Cow<'a, str>,
-    /// For a tool's result: the id of the call it answers.
+    /// For a tool's result, and for what a user says beside one in the same message: the id of the call it answers.
     pub tool_call_id: Option<Cow<'a, str>>,
 }
 
@@ -89,6 +90,8 @@ pub struct Request<'a> {
     pub inputs: Vec<Cow<'a, str>>,
     /// How embedding vectors are to be sent.
     pub vectors: VectorFormat,
+    /// Members that its answer repeats, where the wire does so.
+    pub echo: Vec<(&'static str, Cow<'a, RawValue>)>,
 }
 
 /// How embedding vectors are to be sent.
@@ -96,6 +99,8 @@ pub struct Request<'a> {
 pub struct VectorFormat {
     /// OpenAI's `encoding_format: base64`: little-endian f32.
     pub base64: bool,
+    /// Numbers of another type are asked for, which a text may hold (`base64_int8`): the answer is not read.
+    pub opaque: bool,
     /// Length of vectors that are made up.
     pub dimensions: Option<usize>,
     /// One input came as a bare value, not as a list of one.
@@ -118,6 +123,7 @@ impl<'a> Request<'a> {
             response_format: None,
             inputs: Vec::new(),
             vectors: VectorFormat::default(),
+            echo: Vec::new(),
         }
     }
 
@@ -130,6 +136,7 @@ impl<'a> Request<'a> {
             include_usage: self.include_usage,
             custom_tools: self.custom_tools.iter().map(own).collect(),
             vectors: self.vectors.clone(),
+            echo: self.echo.iter().map(|(name, raw)| (*name, Cow::Owned(raw.clone().into_owned()))).collect(),
             ..Request::new(self.kind)
         }
     }
@@ -149,9 +156,11 @@ impl<'a> Request<'a> {
         self.messages.iter().filter(|m| m.role == Role::Assistant).count()
     }
 
-    /// Whether a tool's result follows the last user message.
+    /// Whether a tool's result follows the last user message, or stands in it.
     pub fn has_tool_result(&self) -> bool {
-        self.messages.iter().rev().take_while(|m| m.role != Role::User).any(|m| m.role == Role::Tool)
+        let last_user = self.messages.iter().rposition(|m| m.role == Role::User);
+        let holds_one = last_user.is_some_and(|at| self.messages[at].tool_call_id.is_some());
+        holds_one || self.messages[last_user.unwrap_or(0)..].iter().any(|m| m.role == Role::Tool)
     }
 
     /// The last message, where it is a tool's result.

@@ -52,7 +52,11 @@ fn chat(body: &mut Map<String, Value>, held: &Value) -> Option<()> {
 /// The message as it came; then a result a call, or a question.
 fn messages(body: &mut Map<String, Value>, message: &Value) -> Option<()> {
     let history = list(body, "messages")?;
-    history.push(message.as_object().map(|_| message.clone())?);
+    let mut message = Value::Object(message.as_object()?.clone());
+    if message.get("role").is_none() {
+        message["role"] = json!("assistant"); // not all services say so, and their clients do
+    }
+    history.push(message.clone());
     let results = each(&message["tool_calls"]).map(|call| {
         let mut result = json!({"role": "tool", "content": "done"});
         if let Some(id) = call.get("id") {
@@ -142,14 +146,23 @@ fn cohere_v1(body: &mut Map<String, Value>, held: &Value) -> Option<()> {
     Some(())
 }
 
+/// The end of a request's history, to be told.
+pub(crate) fn history(asked: &Wanted) -> String {
+    let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+    let lists = ["messages", "input", "contents", "chat_history"].into_iter().filter_map(|name| body[name].as_array());
+    let last = lists.flatten().rev().take(3).map(ToString::to_string).collect::<Vec<_>>().join(" < ");
+    last.chars().take(1500).collect()
+}
+
 // ------------------------------------------------------------------------------------------------------- other words
 
-/// The same request with another value at one place that a model can see: a leaf a time, every `step`th of them.
-pub(crate) fn with_one_leaf_changed(asked: &Wanted, step: usize) -> Vec<(String, Wanted)> {
+/// The same request with another value at one place: a leaf at a time, `most` of them, spread over the body.
+pub(crate) fn with_one_leaf_changed(asked: &Wanted, most: usize) -> Vec<(String, Wanted)> {
     let Ok(body) = serde_json::from_slice::<Value>(&asked.body) else { return Vec::new() };
     let mut places = Vec::new();
     leaves(&body, &mut String::new(), &mut places);
-    let changed = places.into_iter().step_by(step.max(1)).filter_map(|place| {
+    let step = places.len().div_ceil(most).max(1);
+    let changed = places.into_iter().step_by(step).filter_map(|place| {
         let mut body = body.clone();
         let leaf = body.pointer_mut(&place)?;
         *leaf = match leaf {

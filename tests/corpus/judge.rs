@@ -91,8 +91,7 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
     }
     let Fixture { answer, native, .. } = &back.fixtures[0];
     (!asked.gives(answer, native.as_deref(), &came)).then(|| {
-        let given = asked.replayed(answer, native.as_deref()).map(|(native, told)| (native.to_json(), told.to_json()));
-        let (native, told) = given.unwrap_or_default();
+        let (native, told) = asked.replayed(answer, native.as_deref()).unwrap_or_default();
         let differ = |came: &str, given: &str| {
             let at = came.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
             let around = |text: &str| {
@@ -100,11 +99,11 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
             };
             format!("came {} given {}", around(came), around(given))
         };
-        if came.native.to_json() != native {
-            differ(&came.native.to_json(), &native)
-        } else {
-            differ(&came.told.to_json(), &told)
-        }
+        let (what, came, given) = match came.native.same(&native) {
+            true => ("told: ", &came.told, &told),
+            false => ("", &came.native, &native),
+        };
+        format!("{what}{}", differ(&came.to_json(), &given.to_json()))
     })
 }
 

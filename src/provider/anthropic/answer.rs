@@ -1,358 +1,232 @@
-//! What a client gets, whole and as typed events. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+//! A turn as a message, and a message as typed events.
+//! <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
-use super::{FINISH, USAGE, WIRE};
-use crate::provider::{Encoding, answer_usage, finish_out, pieces};
-use crate::reply::{Part, Reply, Usage};
-use serde::Deserialize;
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use super::{DELTAS, FINISH, USAGE, WIRE};
+use crate::json::{self, Members, Node, object};
+use crate::provider::{Encoding, finish_out, growth, pieces, usage_node};
+use crate::reply::{Part, Reply};
 use std::borrow::Cow;
 
-/// The turn as one JSON object.
-pub(in crate::provider) fn encode_whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
-    let usage = answer_usage(&USAGE, reply, to.request);
-    let stop = stop_reason(reply);
-    let content = blocks(reply, to);
-    let Ending { stop_sequence, stop_details, container, context_management } = ending(reply);
-    json(&Message {
-        content: &content,
-        stop_reason: Some(&stop),
-        stop_sequence,
-        stop_details,
-        container,
-        context_management,
-        ..Message::opening(reply, to, &usage)
-    })
-}
+/// Members of a message that its last but one event brings, in a member of that name or beside it; its first event has
+/// them as null.
+const OF_DELTA: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
+const BESIDE_DELTA: &str = "context_management";
 
-/// The turn as events in order: each one's name and its JSON, which holds the name as `type` too.
-pub(in crate::provider) fn encode_events(reply: &Reply, to: &Encoding<'_>, mut emit: impl FnMut(&'static str, &[u8])) {
-    let mut send = |event: &Event<'_>| emit(event.name(), &json(event));
-    let usage = answer_usage(&USAGE, reply, to.request);
-    let (first, last) = (opening_usage(&usage), closing_usage(&usage));
-    send(&Event::MessageStart { message: &Message::opening(reply, to, &first) });
-    for (index, block) in blocks(reply, to).iter().enumerate() {
-        send(&Event::ContentBlockStart { index, content_block: block.opening() });
-        block.deltas(to.chunk_chars, |delta| send(&Event::ContentBlockDelta { index, delta }));
-        send(&Event::ContentBlockStop { index });
-    }
-    let stop = stop_reason(reply);
-    let Ending { stop_sequence, stop_details, container, context_management } = ending(reply);
-    let delta = Stop { stop_reason: &stop, stop_sequence, stop_details, container };
-    send(&Event::MessageDelta { delta, usage: &last, context_management });
-    send(&Event::MessageStop {});
-}
+/// Members of the usage that come again, final, with the last but one event; the others come with the first alone.
+const CLOSING_USAGE: [&str; 6] = [
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "output_tokens_details",
+    "server_tool_use",
+];
 
-fn stop_reason(reply: &Reply) -> String {
-    match reply.finish_word() {
+pub(in crate::provider) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+    let stop = match reply.finish_word() {
         // The wire has no other place to say that a refusal is one.
         "stop" if reply.refusal.is_some() => "refusal".to_owned(),
         word => finish_out(&FINISH, word),
-    }
-}
-
-/// The content blocks; a refusal that stands alone is text here.
-fn blocks<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Block<'a>> {
-    let mut blocks: Vec<Block<'a>> = Vec::with_capacity(reply.parts.len());
+    };
+    let mut message = object! {
+        "id": reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("msg_", 0)), Cow::Borrowed),
+        "type": "message",
+        "role": reply.role.as_deref().unwrap_or("assistant"),
+        "model": reply.model.as_deref().unwrap_or(&to.request.model),
+        "content": Node::Null,
+        "stop_reason": stop,
+        "stop_sequence": Node::Null,
+    };
+    let mut blocks = Vec::with_capacity(reply.parts.len());
     for (n, part) in reply.parts.iter().enumerate() {
-        match (blocks.last_mut(), sources(part)) {
-            (Some(Block::Text { citations, .. }), Some(sources)) => *citations = Some(sources),
-            _ => blocks.extend(Block::new(part, n, to)),
+        match part {
+            Part::Verbatim(_) => own(part, &mut blocks, &mut message),
+            part => blocks.extend(block(part, n, to)),
         }
     }
-    if let Some(text) = reply.refusal.as_deref().filter(|_| reply.content().is_empty()) {
-        blocks.push(Block::Text { text, citations: None });
+    // A refusal that stands alone is text here.
+    let refusal = reply.refusal.as_deref().filter(|_| reply.content().is_empty());
+    blocks.extend(refusal.map(|text| object! { "type": "text", "text": text }));
+    message.set("content", blocks);
+    message.set("usage", usage_node(&USAGE, reply, to.request));
+    message
+}
+
+fn block<'r>(part: &'r Part, n: usize, to: &Encoding<'_>) -> Option<Node<'r>> {
+    Some(match part {
+        Part::Text { text, .. } => object! { "type": "text", "text": &**text },
+        Part::Reasoning { text, signature } => {
+            // SDKs expect one; where a service sent none, its recording says so.
+            object! { "type": "thinking", "thinking": &**text, "signature": signature.as_deref().unwrap_or("") }
+        }
+        Part::RedactedReasoning(data) => object! { "type": "redacted_thinking", "data": &**data },
+        Part::ToolCall(call) => object! {
+            "type": "tool_use",
+            "id": call.id.as_deref().map_or_else(|| Cow::Owned(to.id("toolu_", n + 1)), Cow::Borrowed),
+            "name": &*call.name,
+            "input": growth::of_arguments(&call.arguments, to.request.streamed()),
+        },
+        Part::Verbatim(_) => return None,
+    })
+}
+
+/// What files of earlier versions keep of this wire alone: a block, the citations of the text before it, or members of
+/// the message that say more of how it ended.
+fn own<'r>(part: &'r Part, blocks: &mut Vec<Node<'r>>, message: &mut Node<'r>) {
+    let Some(Ok(own)) = part.verbatim_of(WIRE).map(Node::of) else { return };
+    let ends = |name: &str| OF_DELTA.contains(&name) || name == BESIDE_DELTA;
+    match (own, blocks.last_mut()) {
+        (Node::Object(members), Some(text)) if matches!(&members[..], [(name, _)] if name == "citations") => {
+            members.into_iter().for_each(|(name, citations)| text.set(name, citations));
+        }
+        (Node::Object(members), _) if !members.is_empty() && members.iter().all(|(name, _)| ends(name)) => {
+            members.into_iter().for_each(|(name, value)| message.set(name, value));
+        }
+        (block, _) => blocks.push(block),
     }
-    blocks
 }
 
-/// The citations of the text before this part.
-fn sources(part: &Part) -> Option<Vec<&RawValue>> {
-    let Sources { citations } = serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()?;
-    Some(citations)
-}
+// ---------------------------------------------------------------------------------------------------------- streams
 
-/// Members of the message that say more of how it ended.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ending<'a> {
-    #[serde(borrow, default)]
-    stop_sequence: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    stop_details: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    container: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    context_management: Option<&'a RawValue>,
-}
-
-impl<'a> Ending<'a> {
-    fn of(part: &'a Part) -> Option<Self> {
-        serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()
+/// A message as events in order: each one's name and its JSON, which holds the name as `type` too. `last` is a member
+/// that comes with the last event.
+pub(in crate::provider) fn events(
+    native: &Node<'_>,
+    chunk_chars: usize,
+    last: &str,
+    emit: impl FnMut(&'static str, &[u8]),
+) {
+    let mut events = Events { emit, chunk_chars, json: Vec::new() };
+    events.send("message_start", object! { "message": opening(native, last) });
+    for (index, block) in native.get("content").map_or(&[][..], Node::items).iter().enumerate() {
+        events.block(index, block);
     }
-}
-
-fn ending(reply: &Reply) -> Ending<'_> {
-    reply.parts.iter().rev().find_map(Ending::of).unwrap_or_default()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sources<'a> {
-    #[serde(borrow)]
-    citations: Vec<&'a RawValue>,
-}
-
-/// A stream's first usage holds all but the answer's length, which nobody knows yet.
-fn opening_usage(usage: &Usage) -> Usage {
-    let mut usage = usage.clone();
-    if let Some(output) = usage.get_mut("output_tokens") {
-        *output = output.as_u64().unwrap_or(1).min(1).into();
-    }
-    usage
-}
-
-/// A stream's last usage holds the members that its event is documented to have.
-fn closing_usage(usage: &Usage) -> Usage {
-    const MEMBERS: [&str; 6] = [
-        "input_tokens",
-        "cache_creation_input_tokens",
-        "cache_read_input_tokens",
-        "output_tokens",
-        "output_tokens_details",
-        "server_tool_use",
-    ];
-    let member = |name: &str| usage.get(name).map(|count| (name.to_owned(), count.clone()));
-    MEMBERS.into_iter().filter_map(member).collect()
-}
-
-#[derive(serde::Serialize)]
-struct Message<'a> {
-    id: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    role: &'a str,
-    model: &'a str,
-    content: &'a [Block<'a>],
-    stop_reason: Option<&'a str>,
-    stop_sequence: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_details: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context_management: Option<&'a RawValue>,
-    usage: &'a Usage,
-}
-
-impl<'a> Message<'a> {
-    /// As it stands before its first block.
-    fn opening(reply: &'a Reply, to: &Encoding<'a>, usage: &'a Usage) -> Self {
-        Message {
-            id: reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("msg_", 0)), Cow::Borrowed),
-            kind: "message",
-            role: reply.role.as_deref().unwrap_or("assistant"),
-            model: reply.model.as_deref().unwrap_or(&to.request.model),
-            content: &[],
-            stop_reason: None,
-            stop_sequence: None,
-            stop_details: None,
-            container: None,
-            context_management: None,
-            usage,
+    let mut delta = object! { "stop_reason": Node::Null, "stop_sequence": Node::Null };
+    for name in OF_DELTA {
+        if let Some(value) = native.get(name) {
+            delta.set(name, value.clone());
         }
     }
-}
-
-#[derive(serde::Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
-    Text {
-        text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        citations: Option<Vec<&'a RawValue>>,
-    },
-    Thinking {
-        thinking: &'a str,
-        signature: &'a str,
-    },
-    RedactedThinking {
-        data: &'a str,
-    },
-    ToolUse {
-        id: Cow<'a, str>,
-        name: &'a str,
-        input: Input<'a>,
-    },
-    #[serde(untagged)]
-    Verbatim(Cow<'a, RawValue>),
-}
-
-impl<'a> Block<'a> {
-    fn new(part: &'a Part, n: usize, to: &Encoding<'_>) -> Option<Self> {
-        Some(match part {
-            Part::Text { text, .. } => Block::Text { text, citations: None },
-            Part::Reasoning { text, signature } => {
-                Block::Thinking { thinking: text, signature: signature.as_deref().unwrap_or("") }
-            }
-            Part::RedactedReasoning(data) => Block::RedactedThinking { data },
-            Part::ToolCall(call) => Block::ToolUse {
-                id: call.id.as_deref().map_or_else(|| Cow::Owned(to.id("toolu_", n + 1)), Cow::Borrowed),
-                name: &call.name,
-                input: Input(&call.arguments),
-            },
-            Part::Verbatim(_) if Ending::of(part).is_some() => return None,
-            Part::Verbatim(_) => Block::Verbatim(Cow::Borrowed(part.verbatim_of(WIRE)?)),
-        })
+    let mut closing = object! { "delta": delta };
+    if let Some(usage) = native.get("usage") {
+        let members = CLOSING_USAGE.iter().filter_map(|name| Some(((*name).into(), usage.get(name)?.clone())));
+        closing.set("usage", Node::Object(members.collect()));
     }
+    if let Some(value) = native.get(BESIDE_DELTA) {
+        closing.set(BESIDE_DELTA, value.clone());
+    }
+    events.send("message_delta", closing);
+    let told = native.get(last).map(|value| Node::Object(vec![(last.to_owned().into(), value.clone())]));
+    events.send("message_stop", told.unwrap_or(Node::Object(Vec::new())));
+}
 
-    /// The block without what its deltas will bring.
-    fn opening(&self) -> Block<'_> {
-        match self {
-            Block::Text { citations, .. } => {
-                Block::Text { text: "", citations: citations.as_ref().map(|_| Vec::new()) }
+/// A message as it stands before its first block. Its usage holds all but the answer's length, which nobody knows yet.
+fn opening<'n>(native: &Node<'n>, last: &str) -> Node<'n> {
+    let members = native.members().iter().filter(|(name, value)| *name != last && !matches!(value, Node::Null));
+    let members = members.map(|(name, value)| {
+        let value = match (&**name, value) {
+            ("content", Node::List(_)) => Node::List(Vec::new()),
+            (name, _) if OF_DELTA.contains(&name) || name == BESIDE_DELTA => Node::Null,
+            ("usage", usage) => {
+                let mut usage = usage.clone();
+                if let Some(output) = usage.get_mut("output_tokens").filter(|n| n.as_i64().is_some_and(|n| n > 1)) {
+                    *output = 1i64.into();
+                }
+                usage
             }
-            Block::Thinking { .. } => Block::Thinking { thinking: "", signature: "" },
-            Block::RedactedThinking { data } => Block::RedactedThinking { data },
-            Block::ToolUse { id, name, .. } => Block::ToolUse { id: Cow::Borrowed(id), name, input: Input("") },
-            Block::Verbatim(json) => Block::Verbatim(without_input(json).map_or(Cow::Borrowed(json), Cow::Owned)),
+            (_, value) => value.clone(),
+        };
+        (name.clone(), value)
+    });
+    let mut opening = Node::Object(members.collect());
+    for name in ["stop_reason", "stop_sequence"] {
+        opening.entry(name);
+    }
+    opening
+}
+
+/// The events of a message.
+struct Events<E> {
+    emit: E,
+    chunk_chars: usize,
+    /// The event that is being written.
+    json: Vec<u8>,
+}
+
+impl<E: FnMut(&'static str, &[u8])> Events<E> {
+    /// An event of these members.
+    fn send(&mut self, name: &'static str, members: Node<'_>) {
+        let mut event = object! { "type": name };
+        if let Node::Object(members) = members {
+            members.into_iter().for_each(|(name, value)| event.set(name, value));
         }
+        self.json.clear();
+        event.write(&mut self.json);
+        (self.emit)(name, &self.json);
     }
 
-    fn deltas(&self, chars: usize, mut delta: impl FnMut(Delta<'_>)) {
-        match self {
-            Block::Text { text, citations } => {
-                pieces(text, chars).for_each(|text| delta(Delta::Text { text }));
-                let citations = citations.iter().flatten();
-                citations.for_each(|citation| delta(Delta::Citations { citation }));
+    /// A block: what it opens with, the deltas that bring the rest, its end.
+    fn block(&mut self, index: usize, block: &Node<'_>) {
+        let said = |member: &str| block.str(member).filter(|text| !text.is_empty());
+        let kind = block.str("type").unwrap_or("");
+        let deltas = || DELTAS.iter().filter(|delta| delta.of == kind);
+        let mut opening = block.clone();
+        for delta in deltas() {
+            for member in delta.members.iter().filter(|member| said(member).is_some()) {
+                opening.set(*member, delta.opens.clone());
             }
-            Block::Thinking { thinking, signature } => {
-                pieces(thinking, chars).for_each(|thinking| delta(Delta::Thinking { thinking }));
-                if !signature.is_empty() {
-                    delta(Delta::Signature { signature });
+        }
+        let citations = block.get("citations").filter(|list| kind == "text" && matches!(list, Node::List(_)));
+        if citations.is_some() {
+            opening.set("citations", Node::List(Vec::new()));
+        }
+        // SDKs put together the input of these blocks alone.
+        let input = block.get("input").filter(|_| kind.ends_with("tool_use")).and_then(growth::to_pieces);
+        if input.is_some() {
+            opening.set("input", Node::Object(Vec::new()));
+        }
+        self.send("content_block_start", object! { "index": index, "content_block": opening });
+        for delta in deltas() {
+            match delta.members {
+                [member] if delta.in_pieces => self.texts(index, (delta.name, member), said(member).unwrap_or("")),
+                members => {
+                    let members = members.iter().filter_map(|name| Some(((*name).into(), said(name)?.into())));
+                    self.delta(index, delta.name, members.collect());
                 }
             }
-            Block::RedactedThinking { .. } => {}
-            Block::ToolUse { input, .. } => {
-                pieces(input.0, chars).for_each(|partial_json| delta(Delta::InputJson { partial_json }));
-            }
-            Block::Verbatim(json) => {
-                let input = input_of(json).map_or("", RawValue::get);
-                pieces(input, chars).for_each(|partial_json| delta(Delta::InputJson { partial_json }));
-            }
+        }
+        self.texts(index, ("input_json_delta", "partial_json"), &input.unwrap_or_default());
+        for citation in citations.map_or(&[][..], Node::items) {
+            self.delta(index, "citations_delta", vec![("citation".into(), citation.clone())]);
+        }
+        self.send("content_block_stop", object! { "index": index });
+    }
+
+    fn delta(&mut self, index: usize, kind: &'static str, members: Members<'_>) {
+        if !members.is_empty() {
+            let mut delta = object! { "type": kind };
+            members.into_iter().for_each(|(name, value)| delta.set(name, value));
+            self.send("content_block_delta", object! { "index": index, "delta": delta });
         }
     }
-}
 
-/// What a tool that the provider runs is given.
-fn input_of(block: &RawValue) -> Option<&RawValue> {
-    #[derive(Deserialize)]
-    struct Given<'a> {
-        #[serde(borrow)]
-        input: &'a RawValue,
-    }
-    serde_json::from_str::<Given<'_>>(block.get()).ok().map(|given| given.input)
-}
-
-fn without_input(block: &RawValue) -> Option<Box<RawValue>> {
-    input_of(block)?;
-    let mut block: Value = serde_json::from_str(block.get()).ok()?;
-    block["input"] = Value::Object(Map::new());
-    serde_json::value::to_raw_value(&block).ok()
-}
-
-/// A call's arguments as the object that the wire wants: text that is no JSON object is kept in a member `_raw`.
-struct Input<'a>(&'a str);
-
-impl Serialize for Input<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.0.trim();
-        if text.starts_with('{')
-            && let Ok(object) = serde_json::from_str::<&RawValue>(text)
-        {
-            return object.serialize(serializer);
-        }
-        let mut object = serializer.serialize_map(None)?;
-        if !text.is_empty() {
-            object.serialize_entry("_raw", text)?;
-        }
-        object.end()
-    }
-}
-
-#[derive(serde::Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Event<'a> {
-    MessageStart {
-        message: &'a Message<'a>,
-    },
-    ContentBlockStart {
-        index: usize,
-        content_block: Block<'a>,
-    },
-    ContentBlockDelta {
-        index: usize,
-        delta: Delta<'a>,
-    },
-    ContentBlockStop {
-        index: usize,
-    },
-    MessageDelta {
-        delta: Stop<'a>,
-        usage: &'a Usage,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        context_management: Option<&'a RawValue>,
-    },
-    MessageStop {},
-}
-
-impl Event<'_> {
-    fn name(&self) -> &'static str {
-        match self {
-            Event::MessageStart { .. } => "message_start",
-            Event::ContentBlockStart { .. } => "content_block_start",
-            Event::ContentBlockDelta { .. } => "content_block_delta",
-            Event::ContentBlockStop { .. } => "content_block_stop",
-            Event::MessageDelta { .. } => "message_delta",
-            Event::MessageStop {} => "message_stop",
+    /// The deltas of a text, written once but for its pieces.
+    fn texts(&mut self, index: usize, (delta, member): (&str, &str), text: &str) {
+        let opens = format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{delta}","{member}":"#);
+        for piece in pieces(text, self.chunk_chars) {
+            self.json.clear();
+            self.json.extend_from_slice(opens.as_bytes());
+            json::string(piece, &mut self.json);
+            self.json.extend_from_slice(b"}}");
+            (self.emit)("content_block_delta", &self.json);
         }
     }
-}
-
-#[derive(serde::Serialize)]
-#[serde(tag = "type")]
-enum Delta<'a> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'a str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'a str },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: &'a str },
-    #[serde(rename = "input_json_delta")]
-    InputJson { partial_json: &'a str },
-    #[serde(rename = "citations_delta")]
-    Citations { citation: &'a RawValue },
-}
-
-#[derive(serde::Serialize)]
-struct Stop<'a> {
-    stop_reason: &'a str,
-    stop_sequence: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_details: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a RawValue>,
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
 }
 
 #[cfg(test)]
 mod tests {
     use crate::frame::Framing;
-    use crate::provider::laws::{carried, round_trip, with_request};
+    use crate::provider::laws::{carried, golden, round_trip, with_request};
     use crate::provider::{Codec, Encoding};
     use crate::reply::{Part, Reply, ToolCall, Usage};
     use crate::request::Request;
@@ -382,7 +256,10 @@ mod tests {
     }
 
     fn whole(reply: Reply) -> Value {
-        asked(|codec, to, _| serde_json::from_slice(&codec.encode_whole(&reply.into(), to)).unwrap())
+        with_request(PATH, &ASK.replace("true", "false"), |codec, request| {
+            let to = Encoding { request, chunk_chars: 3, now: 0, seed: 7 };
+            serde_json::from_slice(&codec.encode_whole(&reply.into(), &to)).unwrap()
+        })
     }
 
     #[test]
@@ -494,6 +371,15 @@ mod tests {
         ] {
             assert_eq!(said(finish).as_deref(), Some(expected), "{finish}");
         }
+    }
+
+    #[test]
+    fn partial_usage_is_completed() {
+        let body = whole(Reply { usage: usage(json!({"cost": 0.1})), ..Reply::text("a") });
+        assert_eq!(body["usage"], json!({"input_tokens": 0, "output_tokens": 0, "cost": 0.1}));
+        // What was recorded so comes back so.
+        let message = br#"{"type":"message","content":[],"usage":{"cost":0.1}}"#;
+        golden(&super::super::MESSAGES, Framing::Whole, message).turn();
     }
 
     #[test]

@@ -3,18 +3,22 @@
 
 mod answer;
 mod collapse;
+mod read;
 mod request;
 
-pub(super) use answer::{encode_events, encode_whole};
+pub(super) use answer::{events, write};
 pub(super) use collapse::Collapser;
+pub(super) use read::read;
 pub(super) use request::decode_body;
 
+use super::plain::Plain;
 use super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords, Head,
-    Provider, Route, UsageShape, echo,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Credential, Encoding, ErrorBody, FinishWords,
+    Head, Places, Provider, Results, Route, Shape, UsageShape,
 };
 use crate::frame::{Frames, Framing, sse};
-use crate::reply::{Answer, ErrorAnswer};
+use crate::json::Node;
+use crate::reply::{ErrorAnswer, Reply};
 use crate::request::{Kind, Request};
 use serde_json::{Value, json};
 
@@ -24,8 +28,8 @@ pub static PROVIDER: Provider = Provider {
     title: "Anthropic",
     routes: &[
         Route::post("/**/v1/messages", &MESSAGES),
-        Route::post("/**/v1/messages/count_tokens", &CountTokens),
-        Route { method: "GET", path: "/v1/models", when: is_ours, codec: &Models },
+        Route::post("/**/v1/messages/count_tokens", &COUNT_TOKENS),
+        Route { method: "GET", path: "/v1/models", when: is_ours, codec: &MODELS },
     ],
     credential: Credential { header: "x-api-key", prefix: "" },
     secret_headers: &["authorization", "api-key"], // the latter where Azure hosts it
@@ -86,28 +90,58 @@ pub(super) static USAGE: UsageShape = UsageShape {
     output_excludes_reasoning: false,
 };
 
-/// Where the tool-call ids stand in a request.
-pub(super) static CALL_IDS: &[CallId] = &[
-    CallId { key: "id", beside: "input" },
-    CallId { key: "tool_use_id", beside: "content" },
-    CallId { key: "tool_use_id", beside: "" }, // a result without content
-    CallId { key: "tool_id", beside: "type" }, // who called: `caller`
-];
+/// What a request says of caches is no part of it: no model sees it, and clients move it about (with every turn, with
+/// each version, by switches that their maker throws).
+pub(super) static PLACES: Places = Places {
+    ids: &["/messages/*/content/*/id", "/messages/*/content/*/tool_use_id", "/messages/*/content/*/caller/tool_id"],
+    json: &[],
+    plain: &[
+        "/messages/*/content/*",
+        "/messages/*/content/*/citations/*",
+        "/messages/*/content/*/content",
+        "/messages/*/content/*/content/*",
+    ],
+    unseen: &[
+        "/cache_control",
+        "/system/*/cache_control",
+        "/tools/*/cache_control",
+        "/messages/*/content/*/cache_control",
+        "/messages/*/content/*/content/*/cache_control",
+    ],
+    results: Some(Results { list: "/messages/*/content", call: "/tool_use_id", beside: "" }),
+};
 
-/// Brings the model's messages of a request's body into one form: without members that say nothing, and without the
-/// caller of a tool where that is the model itself.
-pub(super) fn one_form(body: &mut Value) {
-    for message in echo::of_model(body) {
-        for block in echo::objects(message.get_mut("content")) {
-            echo::drop_empty(block, &["citations", "caller", "toolset_name", "parsed_output"]);
-            if block.get("caller").and_then(|caller| caller.get("type")).is_some_and(|kind| kind == "direct") {
-                block.shift_remove("caller");
-            }
-        }
-    }
+/// How what a block says comes in a stream.
+struct Delta {
+    /// The delta's type.
+    name: &'static str,
+    /// The type of its block.
+    of: &'static str,
+    /// The members it brings.
+    members: &'static [&'static str],
+    /// What they are before.
+    opens: Node<'static>,
+    /// They come piece by piece, else at once.
+    in_pieces: bool,
 }
 
-/// Blocks that no other wire knows, and the `citations` of the text before them, under this name.
+const EMPTY: Node<'static> = Node::Text(std::borrow::Cow::Borrowed(""));
+
+/// Those beside the two that any block may have, `input_json_delta` and `citations_delta`.
+static DELTAS: [Delta; 4] = [
+    Delta { name: "text_delta", of: "text", members: &["text"], opens: EMPTY, in_pieces: true },
+    Delta { name: "thinking_delta", of: "thinking", members: &["thinking"], opens: EMPTY, in_pieces: true },
+    Delta { name: "signature_delta", of: "thinking", members: &["signature"], opens: EMPTY, in_pieces: false },
+    Delta {
+        name: "compaction_delta",
+        of: "compaction",
+        members: &["content", "encrypted_content"],
+        opens: Node::Null,
+        in_pieces: false,
+    },
+];
+
+/// Its name.
 const WIRE: &str = "anthropic-messages";
 
 /// What a turn keeps on this wire.
@@ -138,40 +172,44 @@ impl Codec for Messages {
         WIRE
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         decode_body(call, call.param("model").cloned(), self.framing)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        encode_whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        let mut frames = Frames::default();
-        encode_events(reply, to, |event, data| frames.push(|out| sse::encode(event, data, out)));
-        frames
+    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
+        Some(error(e))
     }
+}
 
+impl ChatWire for Messages {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(Collapser::new(answer.framing))
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        let mut frames = Frames::default();
+        events(native, to.chunk_chars, "", |event, data| frames.push(|out| sse::encode(event, data, out)));
+        frames
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[END]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
-    fn old_form(&self, body: &mut Value) {
-        one_form(body);
     }
 
     fn carries(&self) -> Carries {
@@ -185,103 +223,35 @@ impl Codec for Messages {
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         Some(&USAGE)
     }
-
-    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
-        Some(error(e))
-    }
 }
 
 /// `/v1/messages/count_tokens`: kept verbatim, estimated where there is no fixture.
 /// <https://docs.anthropic.com/en/api/messages-count-tokens>
-#[derive(Debug)]
-pub(super) struct CountTokens;
+pub(super) static COUNT_TOKENS: Plain = Plain {
+    decode: |call| counted(call).map(|_| Request::new(Kind::Raw)),
+    error: Some(error),
+    ..Plain::new("anthropic-count-tokens", |call, _, _| {
+        counted(call).ok().map(|request| json!({"input_tokens": request.estimated_tokens()}))
+    })
+};
 
-impl Codec for CountTokens {
-    fn wire(&self) -> &'static str {
-        "anthropic-count-tokens"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        decode_body(call, call.param("model").cloned(), Some(Framing::Whole))?;
-        Ok(Request::new(Kind::Raw))
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        super::raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, call: &Call<'_>, _request: &Request<'_>, _models: &[&str]) -> Option<Value> {
-        let request = decode_body(call, call.param("model").cloned(), Some(Framing::Whole)).ok()?;
-        Some(json!({"input_tokens": request.estimated_tokens()}))
-    }
-
-    fn error(&self, e: &ErrorAnswer) -> Option<ErrorBody> {
-        Some(error(e))
-    }
+fn counted<'a>(call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
+    decode_body(call, call.param("model").cloned(), Some(Framing::Whole))
 }
 
 /// `/v1/models`, told from other providers' by its headers: kept verbatim, made up where there is no fixture.
 /// <https://docs.anthropic.com/en/api/models-list>
-#[derive(Debug)]
-struct Models;
-
-impl Codec for Models {
-    fn wire(&self) -> &'static str {
-        "anthropic-models"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        Ok(Request::new(Kind::Raw))
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        super::raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, models: &[&str]) -> Option<Value> {
-        let model =
-            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
-        let data: Vec<Value> = models.iter().map(model).collect();
-        Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
-    }
-}
+static MODELS: Plain = Plain::new("anthropic-models", |_, _, models| {
+    let model =
+        |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
+    let data: Vec<Value> = models.iter().map(model).collect();
+    Some(json!({"data": data, "has_more": false, "first_id": models.first(), "last_id": models.last()}))
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::laws::with_request;
+    use crate::provider::laws::{hash, indifferent, with_request};
     use crate::provider::route;
     use hyper::HeaderMap;
 
@@ -346,5 +316,63 @@ mod tests {
             assert_eq!(request.kind, Kind::Raw);
             assert_eq!(codec.without_fixture(&call, request, &[]), Some(json!({"input_tokens": 3})));
         });
+    }
+
+    /// With all that clients send, and data that looks like what the wire has places for.
+    const RICH: &str = r#"{"model":"m","max_tokens":9,"temperature":1,"cache_control":{"type":"ephemeral"},
+        "metadata":{"user_id":"u"},"container":"c","thinking":{"type":"enabled","budget_tokens":1},
+        "system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral","ttl":"1h"}}],
+        "tools":[{"name":"f","description":"d","cache_control":{"type":"ephemeral"},"input_examples":[{"id":"e","input":{"id":"e"}}],
+            "input_schema":{"type":"object","properties":{"id":{"const":"x"},"cache_control":{"const":"y"}}}}],
+        "messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"m","data":"AA"}},
+                {"type":"document","title":"t","source":{"type":"text","data":"d"},"citations":{"enabled":true}}]},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},
+                {"type":"redacted_thinking","data":"AA"},
+                {"type":"text","text":"a","citations":[{"type":"char_location","cited_text":"c","document_index":0}]},
+                {"type":"server_tool_use","id":"srv1","name":"g","input":{"id":"42","cache_control":"z"}},
+                {"type":"web_search_tool_result","tool_use_id":"srv1","content":[{"type":"web_search_result","url":"u","page_age":"1"}]},
+                {"type":"tool_use","id":"t1","name":"f","input":{"id":"42","tool_use_id":"t1","content":[{"id":"43"}]},
+                    "caller":{"type":"code","tool_id":"srv1"}}]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","is_error":true,"cache_control":{"type":"ephemeral"},
+                "content":[{"type":"text","text":"r","id":"44","cache_control":{"type":"ephemeral"}}]}]}]}"#;
+
+    #[test]
+    fn a_request_is_another_one_wherever_a_model_could_see_it() {
+        let unseen = [
+            "/cache_control/type",
+            "/metadata/user_id",
+            "/system/0/cache_control/type",
+            "/system/0/cache_control/ttl",
+            "/tools/0/cache_control/type",
+            "/messages/2/content/0/cache_control/type",
+            "/messages/2/content/0/content/0/cache_control/type",
+        ];
+        for path in ["/v1/messages", "/model/anthropic.m/invoke"] {
+            let unseen: Vec<&str> = unseen.to_vec();
+            assert_eq!(indifferent(path, RICH), unseen, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_back_of_an_answer_is_one() {
+        let asked = |turn: &str, results: &str| {
+            let body = format!(
+                r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"hi"}},{{"role":"assistant","content":[{turn}]}},{{"role":"user","content":[{results}]}}]}}"#
+            );
+            hash("/v1/messages", &Node::parse(&body).expect("JSON"))
+        };
+        let result =
+            |id: &str, text: &str| format!(r#"{{"type":"tool_result","tool_use_id":"{id}","content":"{text}"}}"#);
+        let turn = r#"{"type":"text","text":"a","citations":[{"cited_text":"c"}]},{"type":"tool_use","id":"t1","name":"f","input":{"n":1}},{"type":"tool_use","id":"t2","name":"f","input":{}}"#;
+        let results = [result("t1", "one"), result("t2", "two")].join(",");
+        let one = asked(turn, &results);
+        // Dumped with all members of its class, and with numbers of another kind.
+        let dumped = r#"{"citations":[{"cited_text":"c","file_id":null}],"type":"text","text":"a","parsed_output":null},{"type":"tool_use","id":"t1","name":"f","caller":null,"input":{"n":1.0}},{"type":"tool_use","id":"t2","name":"f","input":{},"toolset_name":""}"#;
+        assert_eq!(asked(dumped, &results), one);
+        let renamed = |text: &str| text.replace("t1", "toolu_A").replace("t2", "toolu_0");
+        assert_eq!(asked(&renamed(turn), &renamed(&results)), one);
+        assert_eq!(asked(turn, &[result("t2", "two"), result("t1", "one")].join(",")), one);
+        assert_ne!(asked(turn, &[result("t2", "one"), result("t1", "two")].join(",")), one);
+        assert_ne!(asked(&turn.replace("\"n\":1", "\"n\":null"), &results), one);
     }
 }

@@ -94,16 +94,13 @@ impl<'a> Turn<'a> {
             _ => Role::User,
         };
         let mut text = Cow::Borrowed("");
-        let mut results = false;
+        let mut answered = None;
         for block in self.content.0 {
             if block.kind.as_deref() == Some("tool_result") {
-                results = true;
                 let content = block.content.unwrap_or_default();
-                messages.push(Message {
-                    role: Role::Tool,
-                    text: content.0,
-                    tool_call_id: block.tool_use_id.map(|id| id.0),
-                });
+                let tool_call_id = block.tool_use_id.map(|id| id.0);
+                answered = Some(tool_call_id.clone().unwrap_or_default());
+                messages.push(Message { role: Role::Tool, text: content.0, tool_call_id });
             } else if let Some(Str(more)) = block.text {
                 if text.is_empty() {
                     text = more;
@@ -112,8 +109,8 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        if !(results && text.is_empty()) {
-            messages.push(Message::new(role, text));
+        if answered.is_none() || !text.is_empty() {
+            messages.push(Message { role, text, tool_call_id: answered });
         }
     }
 }
@@ -214,9 +211,11 @@ mod tests {
                 (Role::Assistant, "a", None),
                 (Role::Tool, "one two", Some("t1")),
                 (Role::Tool, "three", Some("t2")),
-                (Role::User, "now go", None),
+                (Role::User, "now go", Some("t2")),
             ];
             assert_eq!(seen, expected);
+            assert_eq!((r.user_message(), r.has_tool_result()), (Some("now go"), true));
+            assert_eq!(r.last_tool_result(), None);
             assert_eq!(r.tools, ["f", "web_search"]);
             assert_eq!((&*r.model, r.framing), ("claude-x", Framing::Sse));
         });

@@ -5,19 +5,18 @@
 
 use super::{padding, reported};
 use crate::frame::{Frame, Frames, Framing, eventstream};
-use crate::json;
+use crate::json::{self, Node, object};
 use crate::provider::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, Fault, FinishWords, Head, Progress,
-    UsageShape, answer_usage, anthropic, parse_body, parse_frame, raw,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Collapsed, Encoding, Fault, FinishWords, Head,
+    Places, Progress, Shape, UsageShape, VerbatimWire, anthropic, native_of, parse_body, raw,
 };
-use crate::reply::{Answer, RawAnswer, RawBody, Reply};
+use crate::reply::{RawAnswer, RawBody, Reply};
 use crate::request::{Kind, Message, Request, Role, Str};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// The event that holds a piece of a model's answer; all others are exceptions.
@@ -32,6 +31,10 @@ const METRICS_IN_BASE64: &[&[u8]] = &[
     b"YXpvbi1iZWRyb2NrLWludm9jYXRpb25NZXRyaWNz",
     b"bWF6b24tYmVkcm9jay1pbnZvY2F0aW9uTWV0cmlj",
 ];
+
+/// How the last event of Anthropic's begins in a chunk, also where it has no metrics; and those.
+const STOP_OR_METRICS: &[&[u8]] =
+    &[b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w", METRICS_IN_BASE64[0], METRICS_IN_BASE64[1], METRICS_IN_BASE64[2]];
 
 /// How a piece gives a reason to stop, in most makers' words (`stop_reason`, `finish_reason`, `completionReason`).
 const REASON: &[u8] = b"eason\":\"";
@@ -55,8 +58,8 @@ impl Codec for Messages {
         "bedrock-messages"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -71,24 +74,12 @@ impl Codec for Messages {
         })
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        anthropic::encode_whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &anthropic::PLACES
     }
+}
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        let mut frames = Frames::default();
-        anthropic::encode_events(reply, to, |event, json| {
-            let p = padding(to, frames.ends.len());
-            match event {
-                "message_stop" => chunk(&last_event(reply, to), p, &mut frames),
-                _ => chunk(json, p, &mut frames),
-            }
-        });
-        frames
-    }
-
+impl ChatWire for Messages {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(Collapser {
             framing: answer.framing,
@@ -98,16 +89,30 @@ impl Codec for Messages {
         })
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        anthropic::read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        let mut message = anthropic::write(reply, to);
+        if to.request.streamed() {
+            let metrics = metrics(message.get("usage"));
+            message.set(METRICS, metrics);
+        }
+        message
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        let mut frames = Frames::default();
+        anthropic::events(native, to.chunk_chars, METRICS, |_, json| {
+            let p = padding(to, frames.ends.len());
+            chunk(json, p, &mut frames);
+        });
+        frames
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
-        METRICS_IN_BASE64
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        anthropic::CALL_IDS
-    }
-
-    fn old_form(&self, body: &mut Value) {
-        anthropic::one_form(body);
+        STOP_OR_METRICS
     }
 
     fn carries(&self) -> Carries {
@@ -133,17 +138,15 @@ fn framing(streamed: bool) -> Framing {
     if streamed { Framing::EventStream } else { Framing::Whole }
 }
 
-/// `message_stop`, where the service puts its own counts.
-fn last_event(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
-    let usage = answer_usage(&anthropic::USAGE, reply, to.request);
-    let count = |name: &str| usage.get(name).cloned().unwrap_or_else(|| 0.into());
-    let event = json!({"type": "message_stop", METRICS: {
+/// The service's own counts. A replay has no model that took its time.
+fn metrics(usage: Option<&Node<'_>>) -> Node<'static> {
+    let count = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Node::as_i64).unwrap_or(0);
+    object! {
         "inputTokenCount": count("input_tokens"),
         "outputTokenCount": count("output_tokens"),
-        "invocationLatency": 0,
-        "firstByteLatency": 0,
-    }});
-    event.to_string().into_bytes()
+        "invocationLatency": 0i64,
+        "firstByteLatency": 0i64,
+    }
 }
 
 fn chunk(event: &[u8], p: &str, frames: &mut Frames) {
@@ -156,19 +159,14 @@ fn chunk(event: &[u8], p: &str, frames: &mut Frames) {
 /// # Errors
 /// [`Fault::Upstream`] for an exception, [`Fault::Unreadable`] for a chunk that is none.
 fn piece(frame: &Frame<'_>) -> Result<Option<Vec<u8>>, Fault> {
-    #[derive(Deserialize)]
-    struct Chunk<'a> {
-        #[serde(borrow)]
-        bytes: Str<'a>,
-    }
     if frame.exception {
         return Err(Fault::Upstream(reported(frame)));
     }
     if frame.event != CHUNK {
         return Ok(None);
     }
-    let chunk: Chunk<'_> = parse_frame(frame)?;
-    let piece = BASE64.decode(&*chunk.bytes);
+    let chunk = native_of(frame.data)?;
+    let piece = BASE64.decode(chunk.str("bytes").unwrap_or("?"));
     piece.map(Some).map_err(|e| Fault::Unreadable(format!("bytes of a chunk: {e}")))
 }
 
@@ -200,14 +198,8 @@ impl Collapse for Collapser {
         self.messages.as_ref().map_or(self.verbatim.kept_bytes(), Collapse::kept_bytes)
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            match &mut self.messages {
-                Some(messages) => messages.finish().old(),
-                None => self.verbatim.finish().old(),
-            }
-        };
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        self.messages.as_mut().map_or_else(|| self.verbatim.finish(), Collapse::finish)
     }
 }
 
@@ -231,21 +223,20 @@ impl Codec for Other {
         "bedrock-invoke"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Raw
+    fn shape(&self) -> Shape<'_> {
+        Shape::Verbatim(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         let model = call.param("id").cloned().unwrap_or_default();
         Ok(Request { model, framing: framing(self.streamed), ..Request::new(Kind::Raw) })
     }
+}
 
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
+impl VerbatimWire for Other {
+    /// A stream's messages are looked into, so that exceptions are found, and its end.
+    fn framing(&self, told: Framing) -> Framing {
+        told
     }
 
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
@@ -293,24 +284,21 @@ impl Collapse for Verbatim {
         self.body.len()
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            Answer::Raw(RawAnswer {
-                status: self.status,
-                content_type: std::mem::take(&mut self.content_type),
-                retry_after: None,
-                body: RawBody::Bytes(std::mem::take(&mut self.body)),
-            })
-        };
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        Collapsed::Body(RawAnswer {
+            status: self.status,
+            content_type: std::mem::take(&mut self.content_type),
+            retry_after: None,
+            body: RawBody::Bytes(std::mem::take(&mut self.body)),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::laws::{Outcome, carried, golden, round_trip, with_request};
-    use crate::reply::{Part, ToolCall};
+    use crate::provider::laws::{Outcome, carried, golden, native, round_trip, with_request};
+    use crate::reply::{Answer, Part, ToolCall};
 
     const STREAM: Messages = Messages { streamed: true };
     const PATH: &str = "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0/invoke-with-response-stream";
@@ -352,6 +340,9 @@ mod tests {
             ("Hé".into(), Some("stop"), Some("msg_bdrk_1"))
         );
         assert_eq!(golden(&STREAM, Framing::EventStream, &body(&MESSAGES[..4])), Outcome::Cut);
+        let metrics = native(&STREAM, Framing::EventStream, &body(MESSAGES)).get(METRICS).map(Node::to_json);
+        let expected = r#"{"inputTokenCount":5,"outputTokenCount":2,"invocationLatency":9,"firstByteLatency":8}"#;
+        assert_eq!(metrics.as_deref(), Some(expected));
     }
 
     #[test]
@@ -404,6 +395,7 @@ mod tests {
             let last = frames.iter().last().unwrap();
             assert!(codec.end_markers().iter().any(|mark| memmem::find(last, mark).is_some()));
             let payload = eventstream::parse(last).unwrap().payload;
+            assert!(memmem::find(payload, STOP_OR_METRICS[0]).is_some());
             let piece = piece(&Frame::event(CHUNK, payload)).unwrap().unwrap();
             assert!(memmem::find(&piece, br#""amazon-bedrock-invocationMetrics":{"inputTokenCount":"#).is_some());
         });

@@ -1,17 +1,15 @@
 //! Embeddings. v2 gives them by type of number; v1 does where the request names types, else as one list of floats.
 //! <https://docs.cohere.com/reference/embed>, <https://docs.cohere.com/v1/reference/embed>
 
+use super::super::embeddings::{numbers, vectors};
 use super::super::{
-    AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress, UsageShape, embeddings_usage, parse_body,
-    parse_frame, raw,
+    BadRequest, Call, Codec, EmbeddingWire, Encoding, Fault, Shape, UsageShape, embeddings_usage, parse_body,
 };
-use super::{meta, usage_of};
-use crate::frame::{Frame, Frames};
-use crate::reply::{Answer, Embeddings, Usage};
+use crate::json::{Node, object};
+use crate::reply::Embeddings;
 use crate::request::{Content, Kind, Request, Str};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 static USAGE: UsageShape = UsageShape {
@@ -51,8 +49,11 @@ impl Codec for Embed {
         }
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Embedding
+    fn shape(&self) -> Shape<'_> {
+        Shape::Embedding(match self {
+            Embed::V1 => &Embed::V1,
+            Embed::V2 => &Embed::V2,
+        })
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -75,34 +76,43 @@ impl Codec for Embed {
         request.vectors.by_type = *self == Embed::V2 || body.embedding_types.is_some_and(|types| !types.is_empty());
         Ok(request)
     }
+}
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Embeddings(answered) = answer else { return Vec::new() };
-        let vectors = &answered.vectors[..];
+impl EmbeddingWire for Embed {
+    fn read(&self, native: &Node<'_>) -> Result<Option<Embeddings>, Fault> {
+        let list = match native.get("embeddings") {
+            Some(list @ Node::List(_)) => Some(list),
+            Some(Node::Object(by_type)) => match &by_type[..] {
+                [(kind, list)] if kind == "float" => Some(list),
+                _ => None,
+            },
+            _ => return Err(Fault::Unreadable("an answer without embeddings".into())),
+        };
+        let Some(vectors) = list.and_then(|list| vectors(list.items().iter().map(Some))) else { return Ok(None) };
+        let mut usage = native.get("meta").map(Node::to_map).unwrap_or_default();
+        usage.shift_remove("api_version");
+        let usage = Some(usage).filter(|usage| !usage.is_empty());
+        Ok(Some(Embeddings { vectors, usage, model: None, id: native.word("id").map(str::to_owned) }))
+    }
+
+    fn write<'r>(&self, answered: &'r Embeddings, to: &Encoding<'r>) -> Node<'r> {
+        let list = Node::List(answered.vectors.iter().map(|vector| numbers(vector)).collect());
         let (response_type, embeddings) = match to.request.vectors.by_type {
-            true => ("embeddings_by_type", Vectors::ByType { float: vectors }),
-            false => ("embeddings_floats", Vectors::Floats(vectors)),
+            true => ("embeddings_by_type", object! { "float": list }),
+            false => ("embeddings_floats", list),
         };
-        let whole = Whole {
-            id: answered.id.as_deref().map_or_else(|| Cow::Owned(to.id("", 0)), Cow::Borrowed),
-            texts: to.request.inputs.iter().map(|text| &**text).filter(|text| !text.is_empty()).collect(),
-            embeddings,
-            meta: meta(self.version(), embeddings_usage(&USAGE, answer, to.request)),
-            response_type,
-        };
-        serde_json::to_vec(&whole).expect("these structs have string keys only")
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default() // never streamed
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(Collapser { answer: Embeddings::default(), verbatim: raw::collapser(answer), readable: false })
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
+        let texts = to.request.inputs.iter().filter(|text| !text.is_empty()).map(|text| Node::from(&**text));
+        let mut meta = object! { "api_version": object! { "version": self.version() } };
+        if let Node::Object(usage) = embeddings_usage(&USAGE, answered, to.request) {
+            usage.into_iter().for_each(|(name, value)| meta.set(name, value));
+        }
+        object! {
+            "id": answered.id.as_deref().map_or_else(|| Cow::Owned(to.id("", 0)), Cow::Borrowed),
+            "texts": texts.collect::<Vec<_>>(),
+            "embeddings": embeddings,
+            "meta": meta,
+            "response_type": response_type,
+        }
     }
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {
@@ -133,86 +143,12 @@ struct Input<'a> {
     content: Content<'a>,
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    id: Cow<'a, str>,
-    texts: Vec<&'a str>,
-    embeddings: Vectors<'a>,
-    meta: Usage,
-    response_type: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Vectors<'a> {
-    ByType { float: &'a [Vec<f64>] },
-    Floats(&'a [Vec<f64>]),
-}
-
-#[derive(Deserialize)]
-struct Answered<'a> {
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(borrow)]
-    embeddings: &'a RawValue,
-    #[serde(borrow, default)]
-    images: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    meta: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OnlyFloats {
-    float: Vec<Vec<f64>>,
-}
-
-/// Keeps floats as vectors; an answer with other types of numbers, or about images, as it is.
-struct Collapser {
-    answer: Embeddings,
-    verbatim: Box<dyn Collapse>,
-    readable: bool,
-}
-
-impl Collapse for Collapser {
-    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        let body: Answered<'_> = parse_frame(frame)?;
-        let vectors = match body.embeddings.get() {
-            list if list.starts_with('[') => serde_json::from_str(list).ok(),
-            by_type => serde_json::from_str(by_type).ok().map(|OnlyFloats { float }| float),
-        };
-        let Some(vectors) = vectors.filter(|_| body.images.is_none()) else { return self.verbatim.push(frame) };
-        self.readable = true;
-        self.answer = Embeddings {
-            vectors,
-            usage: body.meta.and_then(|meta| usage_of(meta.get())),
-            model: None,
-            id: body.id.map(|id| id.0.into_owned()),
-        };
-        Ok(Progress::Done)
-    }
-
-    fn kept_bytes(&self) -> usize {
-        self.answer.vectors.iter().map(|v| v.len() * size_of::<f64>()).sum::<usize>() + self.verbatim.kept_bytes()
-    }
-
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            if self.readable {
-                Answer::Embeddings(std::mem::take(&mut self.answer))
-            } else {
-                self.verbatim.finish().old()
-            }
-        };
-        answer.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::*;
     use crate::frame::Framing;
+    use crate::reply::Answer;
     use serde_json::Value;
 
     const V1: &str = r#"{"model":"embed-english-v3.0","texts":["a","b"],"input_type":"search_query"}"#;
@@ -259,7 +195,6 @@ mod tests {
         for body in [
             r#"{"id":"1","embeddings":{"int8":[[-21,18]]},"meta":{}}"#,
             r#"{"id":"1","embeddings":{"float":[[0.5]],"int8":[[1]]}}"#,
-            r#"{"id":"1","embeddings":{"float":[[0.5]]},"images":[{"width":2}]}"#,
         ] {
             let outcome = golden(&Embed::V2, Framing::Whole, body.as_bytes());
             assert!(matches!(outcome, Outcome::Whole(Answer::Raw(_))), "{body}");

@@ -6,6 +6,7 @@ mod v1;
 mod v2;
 
 use super::{Credential, Encoding, ErrorBody, Head, Provider, Route, UsageShape, answer_usage};
+use crate::json::Node;
 use crate::reply::{ErrorAnswer, Reply, Usage};
 use serde_json::json;
 
@@ -87,31 +88,16 @@ static BILLED: UsageShape = UsageShape {
 };
 
 /// The usage to send with a turn: what Cohere sent, whichever counts it has; else both, as clients read one or the other.
-fn usage(reply: &Reply, to: &Encoding<'_>) -> Usage {
+fn usage<'r>(reply: &'r Reply, to: &Encoding<'_>) -> Node<'r> {
     let own = |usage: &&Usage| usage.contains_key("tokens") || usage.contains_key("billed_units");
     if let Some(usage) = reply.usage.as_ref().filter(own) {
-        return usage.clone();
+        return usage.into();
     }
     let mut usage = answer_usage(&USAGE, reply, to.request);
     if let Some(counts) = USAGE.read(&usage) {
         usage.extend(BILLED.write(&counts));
     }
-    usage
-}
-
-/// v1's and the embeddings' `meta`.
-fn meta(version: &str, usage: Usage) -> Usage {
-    let mut meta = Usage::new();
-    meta.insert("api_version".to_owned(), json!({"version": version}));
-    meta.extend(usage);
-    meta
-}
-
-/// What of a `meta` is kept as usage.
-fn usage_of(meta: &str) -> Option<Usage> {
-    let mut usage: Usage = serde_json::from_str(meta).ok()?; // null, or an object
-    usage.shift_remove("api_version");
-    (!usage.is_empty()).then_some(usage)
+    Node::from(&usage).into_owned()
 }
 
 /// <https://docs.cohere.com/reference/errors>

@@ -1,330 +1,266 @@
-//! Chunks of candidate 0 put together, whole answers included: those are a stream of one chunk.
+//! Puts an answer together of its chunks: candidates by index, their parts in order. A whole answer is one chunk.
 
 use super::partial::Arguments;
-use super::{BLOCKED, FINISH, WIRE, one_line, signature};
-use crate::frame::Frame;
-use crate::provider::echo::says_nothing;
-use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
-use crate::reply::{Answer, Part, Reply, ToolCall};
-use crate::request::Str;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use super::{plain_text, read};
+use crate::frame::{Frame, Framing};
+use crate::json::Node;
+use crate::provider::{AnswerHead, Collapse, Collapsed, Fault, Progress, native_of};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    candidates: Option<Vec<Candidate<'a>>>,
-    #[serde(borrow, default)]
-    prompt_feedback: Option<PromptFeedback<'a>>,
-    #[serde(borrow, default)]
-    usage_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    model_version: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    response_id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PromptFeedback<'a> {
-    #[serde(borrow, default)]
-    block_reason: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Candidate<'a> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(borrow, default)]
-    content: Option<Content<'a>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    citation_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    grounding_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    url_context_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    finish_message: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Content<'a> {
-    #[serde(borrow, default)]
-    parts: Option<Vec<PartIn<'a>>>,
-}
-
-/// One part; images, files, code and its results, and tools that Google runs are kept as they came.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PartIn<'a> {
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(default)]
-    thought: Option<bool>,
-    #[serde(borrow, default)]
-    thought_signature: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    function_call: Option<CallIn<'a>>,
-    #[serde(borrow, default)]
-    inline_data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    file_data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    executable_code: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    code_execution_result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_call: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_response: Option<&'a RawValue>,
-}
-
-impl PartIn<'_> {
-    /// A part of a kind that no other wire knows.
-    fn verbatim(&self) -> Option<Value> {
-        let kinds = [
-            ("inlineData", self.inline_data),
-            ("fileData", self.file_data),
-            ("executableCode", self.executable_code),
-            ("codeExecutionResult", self.code_execution_result),
-            ("toolCall", self.tool_call),
-            ("toolResponse", self.tool_response),
-        ];
-        let mut part: Map<String, Value> = Map::new();
-        for (name, raw) in kinds {
-            if let Some(value) = raw.and_then(|raw| parse_member(raw).ok()) {
-                part.insert(name.to_owned(), value);
-            }
-        }
-        if part.is_empty() {
-            return None;
-        }
-        part.extend(self.thought.map(|thought| ("thought".to_owned(), thought.into())));
-        part.extend(self.thought_signature.as_deref().map(|s| ("thoughtSignature".to_owned(), s.into())));
-        Some(part.into())
-    }
-}
-
-/// A call, or what follows of one whose arguments are streamed.
-/// <https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling#streaming-fc>
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CallIn<'a> {
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    name: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    args: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    partial_args: Option<Vec<super::partial::PartialArg<'a>>>,
-    #[serde(default)]
-    will_continue: Option<bool>,
-}
-
-/// Puts the chunks of candidate 0 together.
+/// Puts the chunks together.
 pub(super) struct Collapser {
     whole: bool,
-    reply: Reply,
-    /// The call whose arguments are being streamed: its place among the parts, and what they are so far.
-    open: Option<(usize, Arguments)>,
+    /// All but the candidates, which have their place in it.
+    answer: Node<'static>,
+    candidates: Vec<Candidate>,
+    /// Members that a later chunk said otherwise: clients that read chunk by chunk have seen both.
+    told: Node<'static>,
+    kept_bytes: usize,
+}
+
+/// One candidate as it grows.
+struct Candidate {
+    index: i64,
+    /// All but its parts, which have their place in it.
+    node: Node<'static>,
+    parts: Parts<'static>,
     finished: bool,
-    /// What the candidate's text is taken from, as its chunks told last.
-    sources: Map<String, Value>,
-    source_bytes: usize,
+}
+
+/// The parts of a content, put together of those of its chunks.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    parts: Vec<Node<'a>>,
+    /// The call whose arguments are being streamed: its place among the parts, and what they are so far.
+    /// <https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling#streaming-fc>
+    open: Option<(usize, Arguments)>,
 }
 
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        let data = frame.data.trim_ascii();
-        if self.whole && data.first() == Some(&b'[') {
-            let chunks: Vec<Chunk<'_>> = parse_frame(frame)?;
-            chunks.into_iter().try_for_each(|chunk| self.take(chunk))?;
-        } else if !data.is_empty() {
-            self.take(parse_frame(frame)?)?;
+        match frame.data.trim_ascii() {
+            b"" if self.whole => return Ok(Progress::More),
+            b"" => {}
+            _ => match native_of(frame.data)? {
+                Node::List(chunks) if self.whole => chunks.into_iter().try_for_each(|chunk| self.take(chunk))?,
+                chunk if self.whole => {
+                    sound(&chunk)?;
+                    self.kept_bytes = frame.data.len();
+                    self.answer = chunk.into_owned();
+                }
+                chunk => self.take(chunk)?,
+            },
         }
-        Ok(if self.finished { Progress::Finished } else { Progress::More })
+        Ok(if self.is_finished()? { Progress::Finished } else { Progress::More })
     }
 
     fn kept_bytes(&self) -> usize {
-        self.reply.kept_bytes()
-            + self.source_bytes
-            + self.open.as_ref().map_or(0, |(_, arguments)| arguments.kept_bytes())
+        self.kept_bytes
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            self.close_call();
-            let mut reply = std::mem::take(&mut self.reply);
-            if !self.sources.is_empty() {
-                reply.parts.push(Part::verbatim(WIRE, &std::mem::take(&mut self.sources).into()));
-            }
-            if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
-                reply.finish = Some("tool_calls".into());
-            }
-            Answer::Turn(reply)
-        };
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        let mut native = std::mem::take(&mut self.answer);
+        self.candidates.sort_by_key(|candidate| candidate.index);
+        if !self.candidates.is_empty() {
+            let candidates = self.candidates.drain(..).map(Candidate::finish).collect::<Vec<_>>();
+            native.set("candidates", candidates);
+        }
+        Collapsed::Native { native, told: std::mem::take(&mut self.told) }
+    }
+}
+
+/// Whether a chunk reports an error.
+fn sound(chunk: &Node<'_>) -> Result<(), Fault> {
+    match chunk.get("error") {
+        Some(error) => Err(Fault::Upstream(error.to_json())),
+        None => Ok(()),
     }
 }
 
 impl Collapser {
-    pub(super) fn new(whole: bool) -> Self {
-        Collapser { whole, reply: Reply::default(), open: None, finished: false, sources: Map::new(), source_bytes: 0 }
+    pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
+        Collapser {
+            whole: answer.framing == Framing::Whole,
+            answer: Node::Object(Vec::new()),
+            candidates: Vec::new(),
+            told: Node::Null,
+            kept_bytes: 0,
+        }
     }
 
-    fn take(&mut self, chunk: Chunk<'_>) -> Result<(), Fault> {
-        if let Some(error) = chunk.error.filter(|e| e.get() != "null") {
-            return Err(Fault::Upstream(error.get().to_owned()));
+    /// Every candidate that has begun has ended, or the prompt was refused.
+    fn is_finished(&self) -> Result<bool, Fault> {
+        let refused = || read::block_reason(&self.answer).is_some();
+        if !self.candidates.is_empty() {
+            return Ok(self.whole || self.candidates.iter().all(|candidate| candidate.finished));
         }
-        keep(&mut self.reply.id, chunk.response_id);
-        keep(&mut self.reply.model, chunk.model_version);
-        // null, or an object; each chunk counts from the start, so the last one is right
-        if let Some(Ok(Value::Object(usage))) = chunk.usage_metadata.map(|u| serde_json::from_str(u.get())) {
-            self.reply.usage = Some(usage);
+        if self.whole && read::first(&self.answer).is_none() && !refused() {
+            return Err(Fault::Unreadable("an answer with neither candidates nor a block reason".into()));
         }
-        let blocked = chunk.prompt_feedback.and_then(|f| f.block_reason).and_then(|r| word(r, &BLOCK_REASONS));
-        let candidates = chunk.candidates.unwrap_or_default();
-        if let (Some(reason), true) = (&blocked, candidates.is_empty()) {
-            self.reply.finish = Some(format!("{BLOCKED}{reason}"));
-            self.finished = true;
-        }
-        if self.whole {
-            if candidates.is_empty() && blocked.is_none() {
-                return Err(Fault::Unreadable("an answer with neither candidates nor a block reason".into()));
-            }
-            self.finished = true;
-        }
-        for candidate in candidates.into_iter().filter(|c| c.index.unwrap_or(0) == 0) {
-            self.source("citationMetadata", candidate.citation_metadata);
-            self.source("groundingMetadata", candidate.grounding_metadata);
-            self.source("urlContextMetadata", candidate.url_context_metadata);
-            self.source("finishMessage", candidate.finish_message);
-            for part in candidate.content.and_then(|c| c.parts).unwrap_or_default() {
-                self.part(part)?;
-            }
-            if let Some(own) = candidate.finish_reason.and_then(|r| word(r, &FINISH_REASONS)) {
-                self.reply.finish = Some(finish_in(&FINISH, &own));
-                self.finished = true;
+        Ok(self.whole || refused())
+    }
+
+    fn take(&mut self, chunk: Node<'_>) -> Result<(), Fault> {
+        sound(&chunk)?;
+        let Node::Object(members) = chunk else { return Ok(()) };
+        for (name, value) in members {
+            match (&*name, value) {
+                ("candidates", Node::List(candidates)) => {
+                    self.answer.entry("candidates");
+                    candidates.into_iter().try_for_each(|candidate| self.candidate(candidate))?;
+                }
+                // Each chunk counts from the start.
+                ("usageMetadata", usage) => self.kept_bytes += latest(&mut self.answer, &name, usage, &mut Node::Null),
+                (name, value) => self.kept_bytes += latest(&mut self.answer, name, value, &mut self.told),
             }
         }
         Ok(())
     }
 
-    fn source(&mut self, name: &str, raw: Option<&RawValue>) {
-        let source = raw.and_then(|raw| parse_member(raw).ok());
-        if let Some(source) = source.filter(|source| !says_nothing(source))
-            && self.sources.insert(name.to_owned(), source).is_none()
+    fn candidate(&mut self, candidate: Node<'_>) -> Result<(), Fault> {
+        let index = candidate.get("index").and_then(Node::as_i64).unwrap_or(0);
+        let at = self.candidates.iter().position(|c| c.index == index).unwrap_or_else(|| {
+            let node = Node::Object(Vec::new());
+            self.candidates.push(Candidate { index, node, parts: Parts::default(), finished: false });
+            self.candidates.len() - 1
+        });
+        let Node::Object(members) = candidate else { return Ok(()) };
+        let candidate = &mut self.candidates[at];
+        for (name, value) in members {
+            match (&*name, value) {
+                ("content", Node::Object(members)) => {
+                    if candidate.node.get("content").is_none() {
+                        *candidate.node.entry("content") = Node::Object(Vec::new());
+                    }
+                    for (name, value) in members {
+                        self.kept_bytes += candidate.content(&name, value, &mut self.told)?;
+                    }
+                }
+                ("finishReason", reason) => {
+                    if read::finish_reason(&reason).is_some() {
+                        candidate.node.set("finishReason", reason.into_owned());
+                        candidate.finished = true;
+                    }
+                }
+                (name, value) => self.kept_bytes += latest(&mut candidate.node, name, value, &mut self.told),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets a member to the last value that says something; the bytes it takes more. One that said something else before is
+/// told of.
+fn latest(object: &mut Node<'static>, name: &str, value: Node<'_>, told: &mut Node<'static>) -> usize {
+    match object.get_mut(name) {
+        Some(old) => {
+            if value.says_nothing() || old.same(&value) {
+                return 0;
+            }
+            if !old.says_nothing() {
+                told.set(name.to_owned(), true);
+            }
+            *old = value.into_owned();
+            0 // as long as the one before
+        }
+        None if matches!(value, Node::Null) => 0,
+        None => {
+            let bytes = name.len() + value.kept_bytes();
+            object.set(name.to_owned(), value.into_owned());
+            bytes
+        }
+    }
+}
+
+impl Candidate {
+    fn finish(mut self) -> Node<'static> {
+        if let Some(parts) = self.node.get_mut("content").and_then(|content| content.get_mut("parts"))
+            && matches!(parts, Node::Null)
         {
-            self.source_bytes += raw.map_or(0, |raw| raw.get().len());
+            *parts = Node::List(self.parts.finish());
         }
+        self.node
     }
 
-    fn part(&mut self, part: PartIn<'_>) -> Result<(), Fault> {
-        if let Some(own) = part.verbatim() {
-            self.reply.parts.push(Part::verbatim(WIRE, &own));
-            return Ok(());
-        }
-        let signature = part.thought_signature.filter(|s| !s.is_empty()).map(|s| signature::back(&s));
-        if let Some(call) = part.function_call {
-            return self.call(call, signature);
-        }
-        let text = part.text.unwrap_or_default();
-        match (part.thought.unwrap_or(false), signature) {
-            (false, None) => self.reply.push_text(&text),
-            (true, None) => self.reply.push_reasoning(&text),
-            (thought, Some(signature)) => self.signed(&text, thought, signature),
-        }
-        Ok(())
-    }
-
-    /// A signature without text belongs to the text of its kind just before it.
-    fn signed(&mut self, text: &str, thought: bool, new: String) {
-        match (self.reply.parts.last_mut(), thought) {
-            (Some(Part::Text { signature: signature @ None, .. }), false)
-            | (Some(Part::Reasoning { signature: signature @ None, .. }), true)
-                if text.is_empty() =>
-            {
-                *signature = Some(new);
+    /// A member of the content; the bytes it takes more.
+    fn content(&mut self, name: &str, value: Node<'_>, told: &mut Node<'static>) -> Result<usize, Fault> {
+        let content = self.node.entry("content");
+        match (name, value) {
+            ("parts", Node::List(parts)) => {
+                content.entry(name);
+                parts.into_iter().map(|part| self.parts.add(part, Node::into_owned)).sum()
             }
-            (_, false) => self.reply.parts.push(Part::Text { text: text.to_owned(), signature: Some(new) }),
-            (_, true) => self.reply.parts.push(Part::Reasoning { text: text.to_owned(), signature: Some(new) }),
+            (name, value) => Ok(latest(content, name, value, told)),
         }
     }
+}
 
-    fn call(&mut self, call: CallIn<'_>, signature: Option<String>) -> Result<(), Fault> {
-        if let Some(name) = call.name.filter(|name| !name.is_empty()) {
+impl<'a> Parts<'a> {
+    /// Adds a part, which `own` makes one that lives as long. Text goes on where the part before is text of its kind, and
+    /// neither is signed; a call is one however its arguments come. The bytes it takes more.
+    pub(super) fn add<'p>(&mut self, part: Node<'p>, own: fn(Node<'p>) -> Node<'a>) -> Result<usize, Fault> {
+        if part.get("functionCall").is_some() {
+            return self.call(part, own);
+        }
+        if let (Some((text, thought)), Some(last)) = (plain_text(&part), self.parts.last_mut())
+            && plain_text(last).is_some_and(|(_, also)| also == thought)
+            && let Some(Node::Text(kept)) = last.get_mut("text")
+        {
+            kept.to_mut().push_str(text);
+            return Ok(text.len());
+        }
+        Ok(self.push(own(part)))
+    }
+
+    /// The parts.
+    pub(super) fn finish(mut self) -> Vec<Node<'a>> {
+        self.close_call();
+        self.parts
+    }
+
+    fn push(&mut self, part: Node<'a>) -> usize {
+        let bytes = part.kept_bytes();
+        self.parts.push(part);
+        bytes
+    }
+
+    /// A call, or what follows of one whose arguments are streamed.
+    fn call<'p>(&mut self, mut part: Node<'p>, own: fn(Node<'p>) -> Node<'a>) -> Result<usize, Fault> {
+        let called = part.entry("functionCall");
+        let pieces = called.remove("partialArgs");
+        let continues = matches!(called.remove("willContinue"), Some(Node::Bool(true)));
+        let mut bytes = 0;
+        if called.word("name").is_some() || self.open.is_none() {
             self.close_call();
-            self.open = Some((self.reply.parts.len(), Arguments::default()));
-            self.reply.parts.push(Part::ToolCall(ToolCall {
-                id: call.id.filter(|id| !id.is_empty()).map(|id| id.0.into_owned()),
-                name: name.0.into_owned(),
-                arguments: call.args.filter(|a| a.get() != "null").map_or("{}".into(), |a| one_line(a.get()).into()),
-                signature,
-                custom: false,
-            }));
+            self.open = Some((self.parts.len(), Arguments::default()));
+            bytes += self.push(own(part));
         }
         if let Some((_, arguments)) = &mut self.open {
-            for piece in call.partial_args.into_iter().flatten() {
-                arguments.take(piece)?;
+            for piece in pieces.as_ref().map_or(&[][..], Node::items) {
+                bytes += arguments.take(piece)?;
             }
         }
-        if !call.will_continue.unwrap_or(false) {
+        if !continues {
             self.close_call();
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn close_call(&mut self) {
         if let Some((at, arguments)) = self.open.take()
-            && let Some(text) = arguments.into_text()
-            && let Some(Part::ToolCall(call)) = self.reply.parts.get_mut(at)
+            && let Some(object) = arguments.into_object()
+            && let Some(called) = self.parts.get_mut(at).and_then(|part| part.get_mut("functionCall"))
         {
-            call.arguments = text;
+            called.set("args", object);
         }
     }
-}
-
-fn keep(kept: &mut Option<String>, new: Option<Str<'_>>) {
-    if let Some(new) = new.filter(|new| kept.is_none() && !new.is_empty()) {
-        *kept = Some(new.0.into_owned());
-    }
-}
-
-/// The numbers that stand for finish reasons where a client asks for `enum-encoding=int`; those after 5 are not the same
-/// in the Gemini API and Vertex AI. <https://ai.google.dev/api/generate-content#FinishReason>
-const FINISH_REASONS: [&str; 6] = ["", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"];
-
-/// The same for block reasons. <https://ai.google.dev/api/generate-content#BlockReason>
-const BLOCK_REASONS: [&str; 5] = ["", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT"];
-
-/// An enum's word, whichever way it is written; `None` where it says nothing.
-fn word(raw: &RawValue, words: &[&str]) -> Option<String> {
-    let word = match serde_json::from_str::<Value>(raw.get()).ok()? {
-        Value::String(word) => word,
-        Value::Number(number) => {
-            let known = number.as_u64().and_then(|n| words.get(usize::try_from(n).ok()?));
-            known.map_or_else(|| number.to_string(), |word| (*word).to_owned())
-        }
-        _ => return None,
-    };
-    Some(word).filter(|word| !word.is_empty() && word != "FINISH_REASON_UNSPECIFIED")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, golden, round_trip, with_request};
+    use super::super::super::laws::{Outcome, golden, native};
     use super::super::generate::{GENERATE, STREAM};
     use super::*;
-    use crate::frame::Framing;
-    use serde_json::json;
+    use crate::reply::{Part, Reply};
 
     #[track_caller]
     fn stream(chunks: &[&str]) -> Outcome {
@@ -349,7 +285,7 @@ mod tests {
     fn text_thoughts_usage_and_names() {
         let reply = stream(&[
             r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hm","thought":true}]}}],"usageMetadata":{"promptTokenCount":4},"responseId":"r","modelVersion":"m"}"#,
-            r#"{"candidates":[{"content":{"parts":[{"text":"m","thought":true},{"text":"é🌍"}]},"index":0},{"content":{"parts":[{"text":"other"}]},"index":1}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":"m","thought":true},{"text":"é🌍"}]},"index":0},{"content":{"parts":[{"text":"other"}]},"finishReason":"STOP","index":1}]}"#,
             r#"{"candidates":[{"content":{"parts":[{"text":"!"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":4,"totalTokenCount":9}}"#,
         ])
         .turn();
@@ -359,16 +295,26 @@ mod tests {
         assert_eq!(serde_json::to_string(&reply.usage).unwrap(), r#"{"promptTokenCount":4,"totalTokenCount":9}"#);
     }
 
+    /// What a client puts together of these chunks.
+    #[track_caller]
+    fn held(chunks: &[&str]) -> String {
+        stream(chunks);
+        native(&STREAM, Framing::JsonArray, format!("[{}]", chunks.join(",")).as_bytes()).to_json()
+    }
+
     #[test]
-    fn a_signature_on_empty_text_belongs_to_the_text_before_it() {
-        let reply = stream(&[
+    fn what_is_signed_is_a_part_of_its_own() {
+        let chunks = [
             r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#,
-            r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"s1"}]}}]}"#,
-            r#"{"candidates":[{"content":{"parts":[{"thoughtSignature":"s2"},{"text":"b","thoughtSignature":"s3"}]},"finishReason":"STOP"}]}"#,
-        ])
-        .turn();
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"},{"text":"","thoughtSignature":"s1"}]}}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"thoughtSignature":"s2"},{"text":"b","thoughtSignature":"s3"},{"text":"c"}]},"finishReason":"STOP"}]}"#,
+        ];
         let signed = |text: &str, s: &str| Part::Text { text: text.into(), signature: Some(s.into()) };
-        assert_eq!(reply.parts, [signed("a", "s1"), signed("", "s2"), signed("b", "s3")]);
+        let expected = [Part::text("aa"), signed("", "s1"), signed("b", "s3"), Part::text("c")];
+        assert_eq!(stream(&chunks).turn().parts, expected);
+        let parts = r#"{"text":"aa"},{"text":"","thoughtSignature":"s1"},{"thoughtSignature":"s2"},{"text":"b","thoughtSignature":"s3"},{"text":"c"}"#;
+        let whole = format!(r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#);
+        assert_eq!(held(&chunks), whole);
     }
 
     #[test]
@@ -405,31 +351,56 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_other_kinds_and_sources_come_back() {
-        let reply = whole(
-            r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{}]},"groundingMetadata":{"webSearchQueries":["q"]},"finishMessage":"m","citationMetadata":{},"finishReason":"STOP"}]}"#,
-        )
-        .turn();
-        let own = |part: Value| Part::verbatim(WIRE, &part);
-        let expected = [
-            own(json!({"executableCode": {"code": "1"}, "thoughtSignature": "s"})),
-            own(json!({"codeExecutionResult": {"output": "1"}})),
-            Part::text("one"),
-            own(json!({"inlineData": {"data": "aa"}})),
-            own(json!({"groundingMetadata": {"webSearchQueries": ["q"]}, "finishMessage": "m"})),
-        ];
-        assert_eq!(reply.parts, expected);
-        let path = "/v1beta/models/g:streamGenerateContent?alt=sse";
-        with_request(path, r#"{"contents":{"parts":{"text":"hi"}}}"#, |codec, request| {
-            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
-            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
-        });
+    fn what_this_wire_alone_knows_stays_in_its_place() {
+        let body = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"},"thoughtSignature":"s"},{"codeExecutionResult":{"output":"1"}},{"text":"one"},{"inlineData":{"data":"aa"}},{"thoughtSignature":"t","toolCall":{"id":"x"}},{"functionResponse":{"name":"f"}},{"new":1},{}],"role":"model"},"groundingMetadata":{"webSearchQueries":["q"]},"safetyRatings":[{"category":"C"}],"avgLogprobs":-0.10,"logprobsResult":{"chosenCandidates":[{"token":"one"}]},"urlContextMetadata":{},"finishReason":"STOP","finishMessage":"m","index":0},{"content":{"parts":[{"text":"two"},{"text":"!","thought":true}]},"finishReason":"MAX_TOKENS","index":1}],"usageMetadata":{"promptTokenCount":1,"trafficType":"ON_DEMAND"},"createTime":"t","turnToken":"v1_a","modelStatus":{"modelStage":"STABLE"}}"#;
+        assert_eq!(whole(body).turn().parts, [Part::text("one")]);
+        assert_eq!(held(&[body]), body);
+        assert_eq!(native(&GENERATE, Framing::Whole, body.as_bytes()).to_json(), body);
+    }
+
+    #[test]
+    fn a_call_that_says_nothing_is_none() {
+        let reply = stream(&[r#"{"candidates":[{"content":{"parts":[{"functionCall":{}}]},"finishReason":"STOP"}]}"#]);
+        assert_eq!(reply.turn().parts, []);
+    }
+
+    #[test]
+    fn candidates_grow_each_by_its_index() {
+        let chunk = |index: u8, text: &str, more: &str| {
+            format!(r#"{{"candidates":[{{"index":{index},"content":{{"parts":[{{"text":"{text}"}}]}}{more}}}]}}"#)
+        };
+        let end = |index: u8| chunk(index, "!", r#","finishReason":"STOP""#);
+        let chunks = [chunk(1, "b", ""), chunk(0, "a", ""), end(0), chunk(1, "b", ""), end(1)];
+        let chunks: Vec<&str> = chunks.iter().map(|chunk| &**chunk).collect();
+        assert_eq!(stream(&chunks).turn().content(), "a!");
+        assert_eq!(stream(&chunks[..4]), Outcome::Cut, "one goes on");
+        let texts = native(&STREAM, Framing::JsonArray, format!("[{}]", chunks.join(",")).as_bytes());
+        let text = |i: usize| texts.at(&format!("/candidates/{i}/content/parts/0/text")).map(Node::to_json);
+        assert_eq!((text(0), text(1)), (Some(r#""a!""#.into()), Some(r#""bb!""#.into())));
+    }
+
+    #[test]
+    fn what_a_later_chunk_says_otherwise_is_told() {
+        let chunk = |uri: &str| {
+            format!(
+                r#"{{"candidates":[{{"citationMetadata":{{"citationSources":[{{"uri":"{uri}"}}]}},"finishReason":"STOP"}}]}}"#
+            )
+        };
+        let told = |chunks: &[String]| {
+            let mut collapser = Collapser::new(&AnswerHead { framing: Framing::Sse, status: 200, content_type: "" });
+            chunks.iter().for_each(|chunk| drop(collapser.push(&Frame::data(chunk.as_bytes()))));
+            match collapser.finish() {
+                Collapsed::Native { told, .. } => told.to_json(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(&[chunk("a"), chunk("a")]), "null");
+        assert_eq!(told(&[chunk("a"), chunk("b")]), r#"{"citationMetadata":true}"#);
     }
 
     #[test]
     fn a_refused_prompt_is_a_whole_answer() {
-        let refused =
-            r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},"usageMetadata":{"promptTokenCount":2}}"#;
+        let refused = r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT","blockReasonMessage":"m"},"usageMetadata":{"promptTokenCount":2}}"#;
         for outcome in [stream(&[refused]), whole(refused)] {
             let reply = outcome.turn();
             assert_eq!((reply.parts.len(), reply.finish.as_deref()), (0, Some("blockReason:PROHIBITED_CONTENT")));

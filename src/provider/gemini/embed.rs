@@ -2,19 +2,28 @@
 //! <https://ai.google.dev/api/embeddings>,
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api>
 
-use super::USAGE;
-use super::generate::json;
 use super::request::{Content, Many, model};
-use crate::frame::{Frame, Frames};
+use crate::json::{Node, object};
+use crate::provider::embeddings::{numbers, vector};
 use crate::provider::{
-    AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress, UsageShape, embeddings_usage, parse_body,
-    parse_frame,
+    BadRequest, Call, Codec, EmbeddingWire, Encoding, Fault, Shape, UsageShape, embeddings_usage, parse_body,
 };
-use crate::reply::{Answer, Embeddings, Usage};
+use crate::reply::Embeddings;
 use crate::request::{Kind, Request, Str, estimate_tokens};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use std::borrow::Cow;
+
+/// <https://ai.google.dev/api/embeddings#EmbeddingUsageMetadata>
+static USAGE: UsageShape = UsageShape {
+    input: "/promptTokenCount",
+    output: "",
+    total: "",
+    cached: "",
+    cache_write: "",
+    reasoning: "",
+    input_excludes_cached: false,
+    output_excludes_reasoning: false,
+};
 
 /// The wire of `:embedContent`.
 pub(in crate::provider) static EMBED: Embed = Embed { form: Form::One };
@@ -47,8 +56,12 @@ impl Codec for Embed {
         }
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Embedding
+    fn shape(&self) -> Shape<'_> {
+        Shape::Embedding(match self.form {
+            Form::One => &EMBED,
+            Form::Batch => &BATCH,
+            Form::Predict => &PREDICT,
+        })
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -83,34 +96,56 @@ impl Codec for Embed {
         }
         Ok(request)
     }
+}
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Embeddings(embeddings) = answer else { return Vec::new() };
-        let usage = embeddings.usage.is_some().then(|| embeddings_usage(&USAGE, answer, to.request));
-        let values = || embeddings.vectors.iter().map(|v| Values { values: v });
-        match self.form {
-            Form::One => json(&OneOut { embedding: values().next(), usage_metadata: usage }),
-            Form::Batch => json(&BatchOut { embeddings: values().collect(), usage_metadata: usage }),
-            Form::Predict => json(&PredictOut::new(&embeddings.vectors, &to.request.inputs)),
+impl EmbeddingWire for Embed {
+    fn read(&self, native: &Node<'_>) -> Result<Option<Embeddings>, Fault> {
+        if let Some(error) = native.get("error") {
+            return Err(Fault::Upstream(error.to_json()));
         }
+        let values = |of: &'_ Node<'_>| vector(of.get("values")?);
+        let vectors: Option<Vec<_>> =
+            match (native.get("embedding"), native.get("embeddings"), native.get("predictions")) {
+                (Some(one), ..) => values(one).map(|one| vec![one]),
+                (None, Some(many), _) => many.items().iter().map(values).collect(),
+                (None, None, Some(many)) => many.items().iter().map(|p| values(p.get("embeddings")?)).collect(),
+                (None, None, None) => return Err(Fault::Unreadable("an answer without embeddings".into())),
+            };
+        let filled = |vectors: &Vec<Vec<f64>>| !vectors.is_empty() && vectors.iter().all(|v| !v.is_empty());
+        let Some(vectors) = vectors.filter(filled) else { return Ok(None) };
+        let usage = native.get("usageMetadata").map(Node::to_map).filter(|usage| !usage.is_empty());
+        Ok(Some(Embeddings { vectors, usage, ..Embeddings::default() }))
     }
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let mut frames = Frames::default();
-        frames.push(|out| out.extend_from_slice(&self.encode_whole(answer, to)));
-        frames
-    }
-
-    fn collapser(&self, _answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(Collapser::default())
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
+    fn write<'r>(&self, embeddings: &'r Embeddings, to: &Encoding<'r>) -> Node<'r> {
+        let mut values = embeddings.vectors.iter().map(|vector| object! { "values": numbers(vector) });
+        let mut answer = match self.form {
+            Form::One => object! { "embedding": values.next() },
+            Form::Batch => object! { "embeddings": values.collect::<Vec<_>>() },
+            Form::Predict => predictions(values, &to.request.inputs),
+        };
+        if embeddings.usage.is_some() {
+            answer.set("usageMetadata", embeddings_usage(&USAGE, embeddings, to.request));
+        }
+        answer
     }
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {
         Some(&USAGE)
+    }
+}
+
+/// With the counts that clients read unasked.
+fn predictions<'r>(values: impl Iterator<Item = Node<'r>>, inputs: &[Cow<'_, str>]) -> Node<'r> {
+    let tokens = inputs.iter().map(|input| estimate_tokens(input.len())).chain(std::iter::repeat(0));
+    let predictions = values.zip(tokens).map(|(mut values, tokens)| {
+        values.set("statistics", object! { "truncated": false, "token_count": tokens });
+        object! { "embeddings": values }
+    });
+    let billable = inputs.iter().flat_map(|input| input.chars()).filter(|c| !c.is_whitespace()).count();
+    object! {
+        "predictions": predictions.collect::<Vec<_>>(),
+        "metadata": object! { "billableCharacterCount": billable },
     }
 }
 
@@ -166,137 +201,12 @@ struct Parameters {
     output_dimensionality: Option<usize>,
 }
 
-// ----------------------------------------------------------------------------------------------------- the answer
-
-#[derive(Serialize)]
-struct Values<'a> {
-    values: &'a [f64],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OneOut<'a> {
-    embedding: Option<Values<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage_metadata: Option<Usage>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BatchOut<'a> {
-    embeddings: Vec<Values<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage_metadata: Option<Usage>,
-}
-
-#[derive(Serialize)]
-struct PredictOut<'a> {
-    predictions: Vec<Prediction<'a>>,
-    metadata: Metadata,
-}
-
-#[derive(Serialize)]
-struct Prediction<'a> {
-    embeddings: CountedValues<'a>,
-}
-
-#[derive(Serialize)]
-struct CountedValues<'a> {
-    values: &'a [f64],
-    statistics: Statistics,
-}
-
-#[derive(Serialize)]
-struct Statistics {
-    truncated: bool,
-    token_count: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    billable_character_count: usize,
-}
-
-impl<'a> PredictOut<'a> {
-    fn new(vectors: &'a [Vec<f64>], inputs: &[Cow<'_, str>]) -> Self {
-        let predictions = vectors.iter().zip(inputs).map(|(values, input)| Prediction {
-            embeddings: CountedValues {
-                values,
-                statistics: Statistics { truncated: false, token_count: estimate_tokens(input.len()) },
-            },
-        });
-        let billable = inputs.iter().flat_map(|input| input.chars()).filter(|c| !c.is_whitespace());
-        PredictOut {
-            predictions: predictions.collect(),
-            metadata: Metadata { billable_character_count: billable.count() },
-        }
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------- collapse
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    #[serde(default)]
-    embedding: Option<ValuesIn>,
-    #[serde(default)]
-    embeddings: Option<Vec<ValuesIn>>,
-    #[serde(default)]
-    predictions: Option<Vec<PredictionIn>>,
-    #[serde(default)]
-    usage_metadata: Option<Usage>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ValuesIn {
-    values: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct PredictionIn {
-    embeddings: ValuesIn,
-}
-
-/// Takes the one frame of a whole answer.
-#[derive(Default)]
-struct Collapser {
-    embeddings: Embeddings,
-}
-
-impl Collapse for Collapser {
-    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        let body: Body<'_> = parse_frame(frame)?;
-        if let Some(error) = body.error.filter(|e| e.get() != "null") {
-            return Err(Fault::Upstream(error.get().to_owned()));
-        }
-        let all = body.embedding.into_iter().chain(body.embeddings.into_iter().flatten());
-        let all = all.chain(body.predictions.into_iter().flatten().map(|p| p.embeddings));
-        self.embeddings.vectors = all.map(|e| e.values).collect();
-        self.embeddings.usage = body.usage_metadata;
-        if self.embeddings.vectors.is_empty() {
-            return Err(Fault::Unreadable("an answer without embeddings".into()));
-        }
-        Ok(Progress::Done)
-    }
-
-    fn kept_bytes(&self) -> usize {
-        self.embeddings.vectors.iter().map(|v| std::mem::size_of_val(v.as_slice())).sum()
-    }
-
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = { Answer::Embeddings(std::mem::take(&mut self.embeddings)) };
-        answer.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, round_trip, with_request};
+    use super::super::super::laws::{Outcome, golden, round_trip, with_request};
     use super::*;
+    use crate::frame::Framing;
+    use crate::reply::{Answer, Usage};
 
     #[track_caller]
     fn trip(path: &str, body: &str, inputs: &[&str], dimensions: Option<usize>) {
@@ -344,10 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_answers_without_vectors_are_faults() {
-        let collapse = |body: &str| Collapser::default().push(&Frame::data(body.as_bytes()));
-        assert!(matches!(collapse(r#"{"error":{"code":500}}"#), Err(Fault::Upstream(_))));
-        assert!(matches!(collapse(r#"{"predictions":[]}"#), Err(Fault::Unreadable(_))));
-        assert!(matches!(collapse(r#"{"predictions":[{"bytesBase64Encoded":"aa"}]}"#), Err(Fault::Unreadable(_))));
+    fn errors_are_faults_and_answers_of_another_kind_are_kept_as_they_came() {
+        let collapse = |body: &str| golden(&PREDICT, Framing::Whole, body.as_bytes());
+        assert!(matches!(collapse(r#"{"error":{"code":500}}"#), Outcome::Fault(Fault::Upstream(_))));
+        assert!(matches!(collapse(r#"{"metadata":{}}"#), Outcome::Fault(Fault::Unreadable(_))));
+        for body in [r#"{"predictions":[]}"#, r#"{"predictions":[{"bytesBase64Encoded":"aa"}]}"#] {
+            assert!(matches!(collapse(body), Outcome::Whole(Answer::Raw(_))), "{body}");
+        }
     }
 }

@@ -1,17 +1,15 @@
 //! `generateContent` and `streamGenerateContent`: the same answer, at once or in chunks of the same shape.
 //! <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
-use super::{BLOCKED, FINISH, USAGE, WIRE, collapse, one_line, request, signature, turns};
-use crate::frame::{Frames, Framing, jsonarray, sse};
+use super::{FINISH, USAGE, WIRE, answer, collapse, plain_text, read, request};
+use crate::frame::{Frames, Framing};
+use crate::json::Node;
 use crate::provider::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, answer_usage,
-    finish_out, pieces,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Encoding, FinishWords, Places, Results, Shape,
+    UsageShape,
 };
-use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
+use crate::reply::Reply;
 use crate::request::{Kind, Request};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The wire of `:generateContent`.
@@ -19,6 +17,15 @@ pub(in crate::provider) static GENERATE: Generate = Generate { streamed: false }
 
 /// The wire of `:streamGenerateContent`.
 pub(in crate::provider) static STREAM: Generate = Generate { streamed: true };
+
+/// Thought signatures are what is asked: Google refuses a history without them.
+static PLACES: Places = Places {
+    ids: &["/contents/*/parts/*/functionCall/id", "/contents/*/parts/*/functionResponse/id"],
+    json: &[],
+    plain: &["/contents/*", "/contents/*/parts/*", "/contents/*/parts/*/functionCall"],
+    unseen: &[],
+    results: Some(Results { list: "/contents/*/parts", call: "/functionResponse/id", beside: "functionResponse" }),
+};
 
 /// The wire of both verbs.
 #[derive(Debug)]
@@ -31,8 +38,8 @@ impl Codec for Generate {
         WIRE
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -43,50 +50,36 @@ impl Codec for Generate {
         Ok(request)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        let parts = reply.parts.iter().filter_map(PartOut::whole).collect();
-        json(&Chunks::new(reply, to).last(parts))
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        let chunks = Chunks::new(reply, to);
-        let mut parts = stream_parts(reply, to.chunk_chars);
-        let end = parts.pop();
-        let mut frames = Frames::default();
-        let mut push = |chunk: &Chunk<'_>, first: bool, last: bool| {
-            frames.push(|out| match to.request.framing {
-                Framing::JsonArray => jsonarray::encode(&json(chunk), first, last, out),
-                _ => sse::encode("", &json(chunk), out),
-            });
-        };
-        let mut first = true;
-        for part in parts {
-            push(&chunks.one(part), std::mem::take(&mut first), false);
+    fn one_form(&self, body: &mut Node<'_>) {
+        if let Some(contents) = body.get_mut("contents") {
+            one_form(contents);
         }
-        push(&chunks.last(end.into_iter().collect()), first, true);
-        frames
+    }
+}
+
+impl ChatWire for Generate {
+    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+        Box::new(collapse::Collapser::new(answer))
     }
 
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(collapse::Collapser::new(answer.framing == Framing::Whole))
+    fn read(&self, native: &Node<'_>) -> Reply {
+        read::read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        answer::write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        answer::stream(native, to)
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[] // a stream ends with its body
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        &[
-            CallId { key: "id", beside: "args" },
-            CallId { key: "id", beside: "response" },
-            CallId { key: "id", beside: "name" }, // a call without arguments
-        ]
-    }
-
-    fn old_form(&self, body: &mut Value) {
-        turns::join(body);
     }
 
     fn carries(&self) -> Carries {
@@ -109,233 +102,87 @@ fn stream_framing(call: &Call<'_>) -> Framing {
     if sse { Framing::Sse } else { Framing::JsonArray }
 }
 
-/// What all chunks of an answer have in common.
-struct Chunks<'a> {
-    finish: String,
-    usage: Usage,
-    refusal: Option<&'a str>,
-    model: &'a str,
-    id: Cow<'a, str>,
-    sources: Sources<'a>,
+// --------------------------------------------------------------------------------------------------------- identity
+
+/// The members of a part, as clients of the older kind write them.
+const SNAKE_CASE: [(&str, &str); 7] = [
+    ("function_call", "functionCall"),
+    ("function_response", "functionResponse"),
+    ("thought_signature", "thoughtSignature"),
+    ("inline_data", "inlineData"),
+    ("file_data", "fileData"),
+    ("executable_code", "executableCode"),
+    ("code_execution_result", "codeExecutionResult"),
+];
+
+/// Brings a conversation into one form: Google takes one value where a list is due, and the SDKs' chats keep each chunk
+/// of a streamed answer as a content of its own. The model's contents in a row are one turn, put together as its stream is.
+fn one_form(contents: &mut Node<'_>) {
+    listed(contents);
+    let Node::List(contents) = contents else { return };
+    let mut turns: Vec<Node<'_>> = Vec::with_capacity(contents.len());
+    for mut content in contents.drain(..) {
+        if let Some(parts) = content.get_mut("parts") {
+            listed(parts);
+            parts.items_mut().iter_mut().for_each(camel_case);
+        }
+        match (turns.last_mut().and_then(parts_of_model), parts_of_model(&mut content)) {
+            (Some(turn), Some(more)) => turn.append(more),
+            _ => turns.push(content),
+        }
+    }
+    turns.iter_mut().filter_map(parts_of_model).for_each(put_together);
+    *contents = turns;
 }
 
-/// Members of a candidate that tell what its text is taken from, and more of why it ended.
-#[derive(Clone, Copy, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Sources<'a> {
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) citation_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) grounding_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) url_context_metadata: Option<&'a RawValue>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) finish_message: Option<&'a RawValue>,
-}
-
-impl<'a> Sources<'a> {
-    fn of(part: &'a Part) -> Option<Self> {
-        serde_json::from_str(part.verbatim_of(WIRE)?.get()).ok()
+/// Makes a list of an object that stands for one.
+fn listed(node: &mut Node<'_>) {
+    if matches!(node, Node::Object(_)) {
+        *node = Node::List(vec![std::mem::take(node)]);
     }
 }
 
-impl<'a> Chunks<'a> {
-    fn new(reply: &'a Reply, to: &Encoding<'a>) -> Self {
-        Chunks {
-            finish: finish_out(&FINISH, reply.finish_word()),
-            usage: answer_usage(&USAGE, reply, to.request),
-            refusal: reply.refusal.as_deref(),
-            model: reply.model.as_deref().unwrap_or(&to.request.model),
-            id: reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("", 0)), Cow::Borrowed),
-            sources: reply.parts.iter().find_map(Sources::of).unwrap_or_default(),
-        }
-    }
-
-    /// A chunk on the way.
-    fn one<'c>(&'c self, part: PartOut<'c>) -> Chunk<'c> {
-        let content = ContentOut { parts: vec![part], role: "model" };
-        Chunk {
-            candidates: Some([Candidate { content, finish_reason: None, index: 0, sources: None }]),
-            prompt_feedback: None,
-            usage_metadata: None,
-            model_version: self.model,
-            response_id: &self.id,
-        }
-    }
-
-    /// The last chunk, or the only one.
-    fn last<'c>(&'c self, mut parts: Vec<PartOut<'c>>) -> Chunk<'c> {
-        let blocked = self.finish.strip_prefix(BLOCKED).filter(|_| parts.is_empty());
-        if parts.is_empty() {
-            // Clients look for a first part. The wire has no refusals, so one that stands alone is text.
-            parts.push(PartOut::text(self.refusal.unwrap_or_default(), false, None));
-        }
-        let content = ContentOut { parts, role: "model" };
-        let finish = self.finish.strip_prefix(BLOCKED).unwrap_or(&self.finish);
-        Chunk {
-            candidates: match blocked {
-                Some(_) => None,
-                None => {
-                    Some([Candidate { content, finish_reason: Some(finish), index: 0, sources: Some(self.sources) }])
-                }
-            },
-            prompt_feedback: blocked.map(|block_reason| PromptFeedback { block_reason }),
-            usage_metadata: Some(&self.usage),
-            model_version: self.model,
-            response_id: &self.id,
+fn camel_case(part: &mut Node<'_>) {
+    let Node::Object(members) = part else { return };
+    for (name, _) in members {
+        if let Some((_, camel)) = SNAKE_CASE.iter().find(|(snake, _)| snake == name) {
+            *name = Cow::Borrowed(camel);
         }
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Chunk<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    candidates: Option<[Candidate<'a>; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_feedback: Option<PromptFeedback<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage_metadata: Option<&'a Usage>,
-    model_version: &'a str,
-    response_id: &'a str,
+fn parts_of_model<'n, 'a>(content: &'n mut Node<'a>) -> Option<&'n mut Vec<Node<'a>>> {
+    if content.str("role") != Some("model") {
+        return None;
+    }
+    let parts = content.entry("parts");
+    if matches!(parts, Node::Null) {
+        *parts = Node::List(Vec::new());
+    }
+    if let Node::List(parts) = parts { Some(parts) } else { None }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PromptFeedback<'a> {
-    block_reason: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Candidate<'a> {
-    content: ContentOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finish_reason: Option<&'a str>,
-    index: u32,
-    #[serde(flatten)]
-    sources: Option<Sources<'a>>,
-}
-
-#[derive(Serialize)]
-struct ContentOut<'a> {
-    parts: Vec<PartOut<'a>>,
-    role: &'static str,
-}
-
-/// <https://ai.google.dev/api/caching#Part>
-#[derive(Serialize)]
-#[serde(untagged)]
-enum PartOut<'a> {
-    Own(OwnPart<'a>),
-    Verbatim(&'a RawValue),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OwnPart<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    thought: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    function_call: Option<FunctionCallOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thought_signature: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-struct FunctionCallOut<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    name: &'a str,
-    args: Box<RawValue>,
-}
-
-impl<'a> PartOut<'a> {
-    fn whole(part: &'a Part) -> Option<Self> {
-        match part {
-            Part::Text { text, signature } => Some(PartOut::text(text, false, signature.as_deref())),
-            Part::Reasoning { text, signature } => Some(PartOut::text(text, true, signature.as_deref())),
-            Part::ToolCall(call) => Some(PartOut::call(call)),
-            Part::RedactedReasoning(_) => None,
-            Part::Verbatim(_) => PartOut::verbatim(part),
+/// Texts that say nothing go. Arguments that cannot be put together leave all as it is.
+fn put_together<'a>(parts: &mut Vec<Node<'a>>) {
+    let mut joined = collapse::Parts::default();
+    let says = |part: &&Node<'a>| plain_text(part).is_none_or(|(text, _)| !text.is_empty());
+    for part in parts.iter().filter(says) {
+        let mut part = part.clone();
+        if plain_text(&part).is_some_and(|(_, thought)| !thought) {
+            part.remove("thought");
+        }
+        if joined.add(part, |part| part).is_err() {
+            return;
         }
     }
-
-    fn text(text: &'a str, thought: bool, signature: Option<&'a str>) -> Self {
-        let thought_signature = signature.map(signature::out);
-        PartOut::Own(OwnPart { text: Some(text), thought, function_call: None, thought_signature })
-    }
-
-    fn call(call: &'a ToolCall) -> Self {
-        let out = FunctionCallOut { id: call.id.as_deref(), name: &call.name, args: arguments(&call.arguments) };
-        let thought_signature = call.signature.as_deref().map(signature::out);
-        PartOut::Own(OwnPart { text: None, thought: false, function_call: Some(out), thought_signature })
-    }
-
-    fn verbatim(part: &'a Part) -> Option<Self> {
-        part.verbatim_of(WIRE).filter(|_| Sources::of(part).is_none()).map(PartOut::Verbatim)
-    }
-
-    /// It is unsigned text of this kind.
-    fn is_unsigned(&self, thought: bool) -> bool {
-        matches!(self, PartOut::Own(own)
-            if own.text.is_some() && own.thought == thought && own.thought_signature.is_none())
-    }
-}
-
-/// The parts cut into what one chunk holds each. A signature follows its text in a part without text, as Gemini sends
-/// it; but text that follows unsigned text of its kind stays whole, or its signature would be taken for both.
-fn stream_parts(reply: &Reply, chunk_chars: usize) -> Vec<PartOut<'_>> {
-    let mut out: Vec<PartOut<'_>> = Vec::new();
-    for part in &reply.parts {
-        let (text, thought, signature) = match part {
-            Part::Text { text, signature } => (text, false, signature.as_deref()),
-            Part::Reasoning { text, signature } => (text, true, signature.as_deref()),
-            Part::ToolCall(call) => {
-                out.push(PartOut::call(call));
-                continue;
-            }
-            Part::Verbatim(_) => {
-                out.extend(PartOut::verbatim(part));
-                continue;
-            }
-            Part::RedactedReasoning(_) => continue,
-        };
-        let joins = out.last().is_some_and(|last| last.is_unsigned(thought));
-        let cut = text.chars().nth(chunk_chars.max(1)).is_some();
-        match signature {
-            Some(_) if joins || !cut => out.push(PartOut::text(text, thought, signature)),
-            _ => out.extend(pieces(text, chunk_chars).map(|piece| PartOut::text(piece, thought, None))),
-        }
-        if signature.is_some() && cut && !joins {
-            out.push(PartOut::text("", thought, signature));
-        }
-    }
-    out
-}
-
-/// Arguments as the object that the wire wants. Text that is none is kept under a name of its own.
-fn arguments(text: &str) -> Box<RawValue> {
-    let text = one_line(text.trim());
-    if text.starts_with('{')
-        && let Ok(object) = serde_json::from_str::<Box<RawValue>>(&text)
-    {
-        return object;
-    }
-    let object = if text.is_empty() { "{}".to_owned() } else { serde_json::json!({"_raw": text}).to_string() };
-    RawValue::from_string(object).expect("an object that was just written")
-}
-
-pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
+    *parts = joined.finish();
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, round_trip, with_request};
+    use super::super::super::laws::{Outcome, carried, hash, indifferent, round_trip, with_request};
     use super::*;
+    use crate::reply::{Part, ToolCall};
 
     const ASK: &str = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
     const PATHS: [&str; 3] = [
@@ -397,7 +244,7 @@ mod tests {
     fn everything_comes_back_in_order() {
         let reply = rich();
         for back in trips(&reply) {
-            assert_eq!(back, carried(&reply, &GENERATE.carries()));
+            assert_eq!(back, carried(&reply, &ChatWire::carries(&GENERATE)));
         }
     }
 
@@ -465,6 +312,25 @@ mod tests {
     }
 
     #[test]
+    fn what_files_of_earlier_versions_keep_of_this_wire_is_written() {
+        let own = |json: serde_json::Value| Part::verbatim(WIRE, &json);
+        let reply = Reply {
+            parts: vec![
+                own(serde_json::json!({"executableCode": {"code": "1"}})),
+                Part::text("one"),
+                own(serde_json::json!({"groundingMetadata": {"webSearchQueries": ["q"]}, "finishMessage": "m"})),
+            ],
+            ..Reply::default()
+        };
+        with_request(PATHS[0], ASK, |codec, request| {
+            let to = Encoding { request, chunk_chars: 9, now: 0, seed: 0 };
+            let body = String::from_utf8(codec.encode_whole(&reply.into(), &to)).unwrap();
+            let written = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"}},{"text":"one"}],"role":"model"},"finishReason":"STOP","index":0,"groundingMetadata":{"webSearchQueries":["q"]},"finishMessage":"m"}],"#;
+            assert!(body.starts_with(written), "{body}");
+        });
+    }
+
+    #[test]
     fn a_body_cut_anywhere_is_no_answer() {
         for path in &PATHS[1..] {
             with_request(path, ASK, |codec, request| {
@@ -477,5 +343,90 @@ mod tests {
                 }
             });
         }
+    }
+
+    fn joined(contents: &str) -> String {
+        let mut contents = Node::parse(contents).unwrap();
+        one_form(&mut contents);
+        contents.to_json()
+    }
+
+    #[test]
+    fn a_streamed_turn_looks_as_a_whole_one() {
+        let whole = r#"[{"role":"user","parts":[{"text":"a"},{"text":"b"}]},{"role":"model","parts":[{"text":"think","thought":true},{"text":"Hello"},{"functionCall":{"name":"f"},"thoughtSignature":"s"}]},{"role":"user","parts":[{"functionResponse":{"name":"f"}}]},{"role":"user","parts":[{"text":"c"}]}]"#;
+        let streamed = r#"[{"role":"user","parts":[{"text":"a"},{"text":"b"}]},{"role":"model","parts":[{"text":"thi","thought":true}]},{"role":"model","parts":[{"text":"nk","thought":true}]},{"role":"model","parts":[{"text":"He","thought":false},{"text":"llo"}]},{"role":"model","parts":{"function_call":{"name":"f"},"thought_signature":"s"}},{"role":"model","parts":[{"text":""}]},{"role":"user","parts":[{"functionResponse":{"name":"f"}}]},{"role":"user","parts":{"text":"c"}}]"#;
+        assert_eq!(joined(streamed), whole);
+        assert_eq!(joined(whole), whole);
+    }
+
+    #[test]
+    fn signed_text_and_what_is_no_list_stay_as_they_are() {
+        for same in [
+            r#"[{"role":"model","parts":[{"text":"a"},{"text":"","thoughtSignature":"s"},{"text":"b"}]}]"#,
+            r#"[{"role":"model","parts":"a"},{"role":"model","parts":[]},"text",1]"#,
+            r#"[{"role":"user","parts":[{"text":"a"},{"text":"b"},{"text":""}]}]"#,
+            r#""text""#,
+        ] {
+            assert_eq!(joined(same), same);
+        }
+    }
+
+    fn node(json: &str) -> Node<'_> {
+        Node::parse(json).unwrap()
+    }
+
+    /// A request with this history.
+    fn asked(turns: &str) -> String {
+        format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"hi"}}]}},{turns},{{"role":"user","parts":[{{"text":"go on"}}]}}]}}"#
+        )
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let body = r#"{"systemInstruction":{"parts":[{"text":"be brief"}]},"contents":[
+            {"role":"user","parts":[{"text":"hi"},{"inlineData":{"mimeType":"image/png","data":"aa"}}]},
+            {"role":"model","parts":[{"text":"hm","thought":true},{"text":"a","thoughtSignature":"s1"},{"text":"","thoughtSignature":"s2"},
+                {"functionCall":{"id":"c1","name":"f","args":{"id":"42","name":"Bob","args":{"id":"1"}}},"thoughtSignature":"s3"},
+                {"functionCall":{"id":"c2","name":"f"}},{"executableCode":{"id":"e1","code":"1"}}]},
+            {"role":"user","parts":[{"functionResponse":{"id":"c1","name":"f","response":{"id":"42","name":"Bob","response":{"id":"1"}}}},
+                {"functionResponse":{"id":"c2","name":"f","response":{"n":false}}}]}],
+            "tools":[{"functionDeclarations":[{"name":"f","parameters":{"properties":{"id":{"type":"STRING"}}}}]}],
+            "generationConfig":{"temperature":0.5,"seed":123456789012345678901}}"#;
+        assert_eq!(indifferent(PATHS[0], body), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let call = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"s"}"#;
+        let whole =
+            asked(&format!(r#"{{"role":"model","parts":[{{"text":"hm","thought":true}},{{"text":"ab"}},{call}]}}"#));
+        let one = hash(PATHS[0], &node(&whole));
+        for turns in [
+            // A content for each chunk, as the SDKs' chats keep them.
+            format!(r#"{{"role":"model","parts":[{{"text":"h","thought":true}}]}},{{"role":"model","parts":[{{"text":"m","thought":true}},{{"text":"a"}}]}},{{"parts":[{{"text":"b"}}],"role":"model"}},{{"role":"model","parts":[{call}]}},{{"role":"model","parts":[{{"text":""}}]}}"#),
+            // Arguments in the pieces in which they came, and a chunk without parts.
+            r#"{"role":"model","parts":[{"text":"hm","thought":true},{"text":"ab"}]},{"role":"model","parts":[{"functionCall":{"id":"x","name":"f","willContinue":true},"thoughtSignature":"s"}]},{"role":"model","parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.a","numberValue":1}],"willContinue":true}}]},{"role":"model","parts":[{"functionCall":{}}]},{"role":"model"}"#.to_owned(),
+            r#"{"role":"model","parts":[{"text":"hm","thought":true},{"text":"ab","thought":null,"inlineData":null},{"function_call":{"name":"f","id":"y","args":{"a":1.0}},"thought_signature":"s"}]}"#.to_owned(),
+        ] {
+            assert_eq!(hash(PATHS[1], &node(&asked(&turns))), one, "{turns}");
+        }
+        let unsigned = whole.replace(r#","thoughtSignature":"s""#, "");
+        assert_ne!(hash(PATHS[0], &node(&unsigned)), one);
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_their_calls() {
+        let turns = |first: &str, second: &str| {
+            let calls = r#"{"functionCall":{"id":"a","name":"f"}},{"functionCall":{"id":"b","name":"f"}}"#;
+            let result =
+                |id: &str| format!(r#"{{"functionResponse":{{"id":"{id}","name":"f","response":{{"of":"{id}"}}}}}}"#);
+            asked(&format!(
+                r#"{{"role":"model","parts":[{calls}]}},{{"role":"user","parts":[{},{}]}}"#,
+                result(first),
+                result(second)
+            ))
+        };
+        assert_eq!(hash(PATHS[0], &node(&turns("a", "b"))), hash(PATHS[0], &node(&turns("b", "a"))));
     }
 }

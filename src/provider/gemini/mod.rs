@@ -4,20 +4,22 @@
 //! The version (`v1beta`, `v1`, `v1alpha`) stands before `models` in the path and changes nothing here. Vertex AI serves
 //! the same wire under longer paths; its room borrows the codecs of this one.
 
+mod answer;
 mod collapse;
 mod embed;
 mod generate;
 mod models;
 mod partial;
+mod read;
 mod request;
 mod signature;
-mod turns;
 
 pub(super) use embed::{EMBED, PREDICT};
 pub(super) use generate::{GENERATE, STREAM};
 pub(super) use models::COUNT_TOKENS;
 
 use super::{Credential, ErrorBody, FinishWords, Head, Provider, Route, UsageShape};
+use crate::json::Node;
 use crate::reply::ErrorAnswer;
 use serde_json::json;
 use std::borrow::Cow;
@@ -56,7 +58,7 @@ fn has_key(head: &Head<'_>) -> bool {
     head.header("x-goog-api-key").is_some() || head.query_value("key").is_some()
 }
 
-/// Parts that no other wire knows, and members of the candidate that tell its sources and why it ended, under this name.
+/// Its name.
 const WIRE: &str = "gemini";
 
 /// <https://ai.google.dev/api/generate-content#FinishReason> and Vertex AI's
@@ -176,10 +178,14 @@ fn compact(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON text on one line. Google indents the bodies that are not server-sent events; text that needs no change keeps its
-/// spaces.
-fn one_line(json: &str) -> Cow<'_, str> {
-    if json.contains(['\n', '\r']) { compact(json) } else { Cow::Borrowed(json) }
+/// The text of a part that is nothing else, and whether it is a thought. What is signed is something else.
+fn plain_text<'n>(part: &'n Node<'_>) -> Option<(&'n str, bool)> {
+    let said = |(name, value): &(Cow<'_, str>, Node<'_>)| {
+        name == "text" || matches!(value, Node::Null) || (name == "thought" && matches!(value, Node::Bool(_)))
+    };
+    let text = part.get("text")?.as_str()?;
+    let thought = matches!(part.get("thought"), Some(Node::Bool(true)));
+    part.members().iter().all(said).then_some((text, thought))
 }
 
 #[cfg(test)]
@@ -190,8 +196,6 @@ mod tests {
     fn white_space_goes_from_around_strings_only() {
         assert_eq!(compact("{\n  \"a b\" : [ 1.0, \"\\\" \\\\\" ]\r\n}"), "{\"a b\":[1.0,\"\\\" \\\\\"]}");
         assert!(matches!(compact("{\"a\":1}"), Cow::Borrowed(_)));
-        assert_eq!(one_line("{\"a\": 1}"), "{\"a\": 1}");
-        assert_eq!(one_line("{\n\"a\": 1}"), "{\"a\":1}");
     }
 
     #[test]

@@ -1,75 +1,33 @@
 //! Token counts and the list of models: kept verbatim where recorded, made up where not.
 
 use super::request;
-use crate::frame::Frames;
-use crate::provider::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, raw};
-use crate::reply::Answer;
-use crate::request::{Kind, Request};
-use serde_json::{Value, json};
+use crate::provider::plain::Plain;
+use crate::request::Kind;
+use serde_json::json;
 
 /// The wire of `:countTokens`. <https://ai.google.dev/api/tokens>
-pub(in crate::provider) static COUNT_TOKENS: Plain = Plain { wire: "gemini-count-tokens", counts: true };
+pub(in crate::provider) static COUNT_TOKENS: Plain = Plain {
+    decode: |call| request::decode(Kind::Raw, call),
+    ..Plain::new("gemini-count-tokens", |_, request, _| Some(json!({"totalTokens": request.estimated_tokens()})))
+};
 
 /// The wire of `GET /v1beta/models`. <https://ai.google.dev/api/models#method:-models.list>
-pub(super) static LIST: Plain = Plain { wire: "gemini-models", counts: false };
-
-/// A wire whose answers are kept verbatim.
-#[derive(Debug)]
-pub(in crate::provider) struct Plain {
-    wire: &'static str,
-    /// It counts tokens; otherwise it lists models.
-    counts: bool,
-}
-
-impl Codec for Plain {
-    fn wire(&self) -> &'static str {
-        self.wire
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        if self.counts { request::decode(Kind::Raw, call) } else { Ok(Request::new(Kind::Raw)) }
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, _call: &Call<'_>, request: &Request<'_>, models: &[&str]) -> Option<Value> {
-        if self.counts {
-            return Some(json!({"totalTokens": request.estimated_tokens()}));
-        }
-        let models = models.iter().map(|model| {
-            json!({
-                "name": format!("models/{model}"),
-                "displayName": model,
-                "supportedGenerationMethods": ["generateContent", "countTokens"],
-            })
-        });
-        Some(json!({"models": models.collect::<Vec<_>>()}))
-    }
-}
+pub(super) static LIST: Plain = Plain::new("gemini-models", |_, _, models| {
+    let models = models.iter().map(|model| {
+        json!({
+            "name": format!("models/{model}"),
+            "displayName": model,
+            "supportedGenerationMethods": ["generateContent", "countTokens"],
+        })
+    });
+    Some(json!({"models": models.collect::<Vec<_>>()}))
+});
 
 #[cfg(test)]
 mod tests {
     use super::super::super::laws::with_request;
     use super::*;
-    use crate::provider::{Head, route};
+    use crate::provider::{Call, Head, route};
     use hyper::HeaderMap;
 
     #[test]

@@ -1,75 +1,51 @@
 //! The arguments of a function call that arrive in pieces, each under a JSON path.
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling#streaming-fc>
 
+use crate::json::Node;
 use crate::provider::Fault;
-use crate::request::Str;
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// Names and indices in one path. Deeper arguments could not be read back.
 const MAX_PATH_STEPS: usize = 100;
 
-/// A value, or a piece of a string, and its place.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PartialArg<'a> {
-    #[serde(borrow, default)]
-    json_path: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    string_value: Option<Str<'a>>,
-    #[serde(default)]
-    number_value: Option<serde_json::Number>,
-    #[serde(default)]
-    bool_value: Option<bool>,
-    #[serde(borrow, default)]
-    null_value: Option<Str<'a>>,
-    #[serde(default)]
-    will_continue: Option<bool>,
-}
-
 /// The object that the pieces make.
 #[derive(Default)]
 pub(super) struct Arguments {
-    object: Option<Value>,
+    object: Option<Node<'static>>,
     /// The path of the string that is not complete yet.
     unfinished: Option<String>,
-    bytes: usize,
 }
 
 impl Arguments {
-    /// Puts a piece in its place.
-    pub(super) fn take(&mut self, piece: PartialArg<'_>) -> Result<(), Fault> {
-        let path = piece.json_path.unwrap_or_default().0;
-        let steps = steps(&path).ok_or_else(|| Fault::Unreadable(format!("an argument at the path `{path}`")))?;
-        let more = self.unfinished.as_deref() == Some(&*path);
-        self.unfinished = piece.will_continue.unwrap_or(false).then(|| path.to_string());
-        let value = match (piece.string_value, piece.number_value, piece.bool_value, piece.null_value) {
-            (Some(text), ..) => Value::String(text.0.into_owned()),
-            (_, Some(number), ..) => Value::Number(number),
-            (_, _, Some(flag), _) => Value::Bool(flag),
-            (.., Some(_)) => Value::Null,
-            _ => return Ok(()), // says only whether more is to come
+    /// Puts a piece in its place: a value, or a piece of a string, and its path. The bytes it takes more.
+    pub(super) fn take(&mut self, piece: &Node<'_>) -> Result<usize, Fault> {
+        let path = piece.str("jsonPath").unwrap_or("");
+        let astray = || Fault::Unreadable(format!("an argument at the path `{path}`"));
+        let steps = steps(path).ok_or_else(astray)?;
+        let more = self.unfinished.as_deref() == Some(path);
+        let continues = matches!(piece.get("willContinue"), Some(Node::Bool(true)));
+        self.unfinished = continues.then(|| path.to_owned());
+        let value = |name: &str| piece.get(name).cloned();
+        let value = match value("stringValue").or_else(|| value("numberValue")).or_else(|| value("boolValue")) {
+            Some(value) => value.into_owned(),
+            None if piece.get("nullValue").is_some() => Node::Null,
+            None => return Ok(0), // says only whether more is to come
         };
-        self.bytes += path.len() + value.as_str().map_or(8, str::len);
-        let mut place = self.object.get_or_insert_with(|| Value::Object(Map::new()));
+        let bytes = path.len() + value.kept_bytes();
+        let mut place = self.object.get_or_insert_with(|| Node::Object(Vec::new()));
         for step in steps {
-            place = step.enter(place).ok_or_else(|| Fault::Unreadable(format!("an argument at the path `{path}`")))?;
+            place = step.enter(place).ok_or_else(astray)?;
         }
         match (place, value) {
-            (Value::String(text), Value::String(piece)) if more => text.push_str(&piece),
+            (Node::Text(text), Node::Text(piece)) if more => text.to_mut().push_str(&piece),
             (place, value) => *place = value,
         }
-        Ok(())
+        Ok(bytes)
     }
 
-    /// The JSON text, if any piece came.
-    pub(super) fn into_text(self) -> Option<String> {
-        self.object.map(|object| object.to_string())
-    }
-
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.bytes
+    /// The object, if any piece came.
+    pub(super) fn into_object(self) -> Option<Node<'static>> {
+        self.object
     }
 }
 
@@ -83,21 +59,16 @@ enum Step<'p> {
 impl Step<'_> {
     /// The place that this step leads to, made if it is new. `None` for an index beyond the next one: pieces come in
     /// order, and a number must not decide how much memory is taken.
-    fn enter(self, place: &mut Value) -> Option<&mut Value> {
+    fn enter<'p>(self, place: &'p mut Node<'static>) -> Option<&'p mut Node<'static>> {
         match self {
-            Step::Name(name) => {
-                if !place.is_object() {
-                    *place = Value::Object(Map::new());
-                }
-                Some(place.as_object_mut()?.entry(name).or_insert(Value::Null))
-            }
+            Step::Name(name) => Some(place.entry(&name)),
             Step::Index(index) => {
-                if !place.is_array() {
-                    *place = Value::Array(Vec::new());
+                if !matches!(place, Node::List(_)) {
+                    *place = Node::List(Vec::new());
                 }
-                let list = place.as_array_mut()?;
+                let Node::List(list) = place else { return None };
                 if index == list.len() {
-                    list.push(Value::Null);
+                    list.push(Node::Null);
                 }
                 list.get_mut(index)
             }
@@ -159,7 +130,7 @@ mod tests {
     #[test]
     fn an_index_far_out_takes_no_memory() {
         let mut arguments = Arguments::default();
-        let piece = serde_json::from_str(r#"{"jsonPath":"$.a[4000000000]","numberValue":1}"#).unwrap();
-        assert!(matches!(arguments.take(piece), Err(Fault::Unreadable(_))));
+        let piece = Node::parse(r#"{"jsonPath":"$.a[4000000000]","numberValue":1}"#).unwrap();
+        assert!(matches!(arguments.take(&piece), Err(Fault::Unreadable(_))));
     }
 }

@@ -220,7 +220,8 @@ impl<'a> Calls<'a> {
     fn made(&mut self, parts: &mut [Part<'a>]) {
         self.open.clear();
         for call in parts.iter_mut().filter_map(|p| p.function_call.take()) {
-            let name = call.name.unwrap_or_default().0;
+            // Without a name it is more of the arguments of the one before.
+            let Some(Str(name)) = call.name else { continue };
             let id = call.id.map_or_else(|| made_up(&name, self.open.len()), |id| id.0);
             self.open.push((name, id));
         }

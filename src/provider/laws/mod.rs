@@ -3,10 +3,12 @@
 mod table;
 
 use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
-use crate::frame::{Decoder, Framing, Status};
-use crate::json::Node;
+use crate::frame::{Decoder, Frames, Framing, Status};
+use crate::json::{Node, step, steps};
 use crate::native::{Native, Sources};
+use crate::redact::Redactor;
 use crate::reply::{Answer, Part, Reply};
+use crate::request::canonical::{Hash, Ignore, Subject, canonical};
 use crate::request::{Kind, Request};
 use hyper::HeaderMap;
 
@@ -146,6 +148,53 @@ pub(crate) fn with_request<T>(path: &str, body: &str, then: impl FnOnce(&dyn Cod
     then(found.codec, &request)
 }
 
+/// The hash of a request.
+#[track_caller]
+pub(crate) fn hash(path: &str, body: &Node<'_>) -> Hash {
+    let body = body.to_json();
+    with_request(path, &body, |codec, request| {
+        let (model, body) = (&*request.model, body.as_bytes());
+        let subject = Subject { wire: codec.wire(), model, body, content_type: "", codec };
+        canonical(&subject, &Redactor::default(), &Ignore::default()).request
+    })
+}
+
+/// The law of identity: a request that differs in one value is another one, but where no model sees it. The pointers of
+/// those values that make no difference.
+#[track_caller]
+pub(crate) fn indifferent(path: &str, body: &str) -> Vec<String> {
+    fn leaves(node: &Node<'_>, place: &str, found: &mut Vec<String>) {
+        for (name, value) in node.members() {
+            leaves(value, &format!("{place}/{}", step(name)), found);
+        }
+        for (i, item) in node.items().iter().enumerate() {
+            leaves(item, &format!("{place}/{i}"), found);
+        }
+        if !matches!(node, Node::Object(_) | Node::List(_) | Node::Null) {
+            found.push(place.to_owned());
+        }
+    }
+    let body = Node::parse(body).expect("JSON");
+    let (whole, mut places) = (hash(path, &body), Vec::new());
+    leaves(&body, "", &mut places);
+    let changed = |place: &String| {
+        let mut body = body.clone();
+        let leaf = steps(place).try_fold(&mut body, |node, step| match node {
+            Node::List(items) => items.get_mut(step.parse::<usize>().ok()?),
+            object => object.get_mut(&step),
+        });
+        match leaf.expect("it was found there") {
+            Node::Text(text) => text.to_mut().push('x'),
+            number @ Node::Number(_) => *number = number.as_i64().unwrap_or(0).wrapping_add(1).into(),
+            Node::Bool(flag) => *flag = !*flag,
+            other => panic!("no leaf: {other:?}"),
+        }
+        hash(path, &body)
+    };
+    places.retain(|place| changed(place) == whole);
+    places
+}
+
 /// What a client gets for this answer, put together again: whole and streamed.
 pub(crate) fn round_trip(codec: &dyn Codec, answer: &Answer, request: &Request<'_>) -> (Outcome, Outcome) {
     let to = Encoding { request, chunk_chars: 3, now: 1_700_000_000, seed: 7 };
@@ -205,4 +254,21 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
         reply.model = None;
     }
     reply
+}
+
+impl dyn Codec + '_ {
+    /// The whole answer's bytes.
+    #[track_caller]
+    pub(crate) fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        self.write(answer, to).expect("an answer of its kind").to_bytes()
+    }
+
+    /// The streamed answer; nothing where it is never streamed.
+    #[track_caller]
+    pub(crate) fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        match self.shape() {
+            Shape::Chat(wire) => wire.stream(&self.write(answer, to).expect("an answer of its kind"), to),
+            _ => Frames::default(),
+        }
+    }
 }

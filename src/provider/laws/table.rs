@@ -115,7 +115,9 @@ fn turn() -> impl Strategy<Value = Reply> {
 /// The turn with its token counts in the wire's names, and no refusal that the wire would have to send as text.
 fn for_wire(turn: &Reply, codec: &dyn Codec) -> Reply {
     let count = |name: &str| turn.usage.as_ref().and_then(|u| u[name].as_u64()).unwrap_or(0);
-    let counts = Counts { input: count("input"), output: count("output"), ..Counts::default() };
+    // With the details that a wire may require.
+    let (input, output) = (count("input"), count("output"));
+    let counts = Counts { input, output, cached: Some(0), cache_write: None, reasoning: Some(0) };
     Reply {
         usage: codec.usage_shape().map(|shape| shape.write(&counts)),
         refusal: turn.refusal.clone().filter(|_| codec.carries().refusal),

@@ -2,26 +2,51 @@
 //! <https://docs.ollama.com/api/chat>, <https://docs.ollama.com/api/generate>
 
 use super::super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, echo, parse_body,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Encoding, FinishWords, Places, Results, Shape,
+    UsageShape, parse_body,
 };
-use super::answer::{self, Collapser, FINISH, Shape, USAGE};
+use super::answer::{self, FINISH, USAGE};
+use super::collapse::Collapser;
 use crate::frame::{Frames, Framing};
-use crate::reply::Answer;
+use crate::json::Node;
+use crate::reply::Reply;
 use crate::request::{Content, Kind, Message, Request, Role, Str};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-impl Codec for Shape {
+/// The two endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// `/api/chat`: text, thinking and tool calls in a `message`.
+    Chat,
+    /// `/api/generate`: text as `response`, and `thinking`; no tool calls.
+    Generate,
+}
+
+/// Newer servers number the calls and give them ids, others do not.
+static PLACES: Places = Places {
+    ids: &["/messages/*/tool_calls/*/id", "/messages/*/tool_call_id"],
+    json: &["/messages/*/tool_calls/*/function/arguments"],
+    plain: &["/messages/*", "/messages/*/tool_calls/*"],
+    unseen: &["/messages/*/tool_calls/*/type", "/messages/*/tool_calls/*/function/index"],
+    results: Some(Results { list: "/messages", call: "/tool_call_id", beside: "" }),
+};
+
+impl Endpoint {
+    /// The name of the second one's wire.
+    pub(super) const GENERATE: &'static str = "ollama-generate";
+}
+
+impl Codec for Endpoint {
     fn wire(&self) -> &'static str {
         match self {
-            Shape::Chat => "ollama-chat",
-            Shape::Generate => "ollama-generate",
+            Endpoint::Chat => "ollama-chat",
+            Endpoint::Generate => Endpoint::GENERATE,
         }
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -34,12 +59,12 @@ impl Codec for Shape {
         request.response_format = body.format.and_then(format).map(Into::into);
         // Neither messages nor a prompt: the model is to be loaded, which is answered like the rest.
         match self {
-            Shape::Chat => {
+            Endpoint::Chat => {
                 request.messages = body.messages.into_iter().flatten().map(Turn::into_message).collect();
                 let names = body.tools.into_iter().flatten().filter_map(|t| t.function).map(|f| f.name.0);
                 request.tools = names.collect();
             }
-            Shape::Generate => {
+            Endpoint::Generate => {
                 let system = body.system.map(|text| Message::new(Role::System, text.0));
                 let prompt = body.prompt.map(|text| Message::new(Role::User, text.0));
                 request.messages = system.into_iter().chain(prompt).collect();
@@ -48,40 +73,30 @@ impl Codec for Shape {
         Ok(request)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        answer::whole(*self, reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
+}
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        answer::stream(*self, reply, to)
-    }
-
+impl ChatWire for Endpoint {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(Collapser::new(answer))
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        answer::read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        answer::write(*self, reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        answer::stream(native, to)
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[b"\"done\":true"]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "tool_call_id", beside: "" }, CallId { key: "id", beside: "function" }]
-    }
-
-    /// Newer servers number the calls and give them ids, others do not.
-    fn old_form(&self, body: &mut Value) {
-        for message in echo::of_model(body) {
-            echo::drop_empty(message, &["images", "thinking", "tool_calls", "tool_name"]);
-            for call in echo::objects(message.get_mut("tool_calls")) {
-                call.retain(|name, _| name == "id" || name == "function");
-                call.insert("type".to_owned(), "function".into());
-                if let Some(Value::Object(function)) = call.get_mut("function") {
-                    function.shift_remove("index");
-                }
-            }
-        }
     }
 
     fn carries(&self) -> Carries {
@@ -92,7 +107,7 @@ impl Codec for Shape {
             order: false,
             refusal: false,
             id: false,
-            tool_calls: *self == Shape::Chat,
+            tool_calls: *self == Endpoint::Chat,
             ..Carries::ALL
         }
     }
@@ -169,7 +184,7 @@ fn format(raw: &RawValue) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::with_request;
+    use super::super::super::laws::{hash, indifferent, with_request};
     use super::*;
 
     #[test]
@@ -202,7 +217,35 @@ mod tests {
     fn a_model_is_required() {
         let headers = hyper::HeaderMap::new();
         let head = super::super::super::Head { method: "POST", path: "/api/chat", query: "", headers: &headers };
-        let refused = Shape::Chat.decode(&Call { head, params: Vec::new(), body: b"{\"messages\":[]}" });
+        let refused = Endpoint::Chat.decode(&Call { head, params: Vec::new(), body: b"{\"messages\":[]}" });
         assert_eq!(refused.map(|_| ()).unwrap_err().param.as_deref(), Some("model"));
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let chat = r#"{"model":"m","options":{"temperature":0.5},"think":"low","messages":[{"role":"system","content":"be brief"},
+            {"role":"user","content":"hi","images":["aGk="]},
+            {"role":"assistant","content":"a","thinking":"hm","images":["aGk="],"tool_calls":[{"id":"c1","type":"function","function":
+                {"index":0,"name":"f","arguments":{"id":"42","function":{"index":1,"id":"x"},"tool_call_id":"y"}}}]},
+            {"role":"tool","tool_name":"f","tool_call_id":"c1","content":"sunny"}]}"#;
+        let unseen = ["/messages/2/tool_calls/0/type", "/messages/2/tool_calls/0/function/index"];
+        assert_eq!(indifferent("/api/chat", chat), unseen);
+        let generate =
+            r#"{"model":"m","prompt":"hi","system":"be brief","context":[1,2],"images":["aGk="],"format":"json"}"#;
+        assert_eq!(indifferent("/api/generate", generate), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let asked = |turn: &str| {
+            let body = format!(r#"{{"model":"m","messages":[{turn},{{"role":"tool","content":"5"}}]}}"#);
+            hash("/api/chat", &Node::parse(&body).unwrap())
+        };
+        let sent = asked(
+            r#"{"role":"assistant","content":"","thinking":"","images":null,"tool_calls":[{"id":"x","type":"function","function":{"index":1,"name":"f","arguments":{"a":1}}}]}"#,
+        );
+        let dumped =
+            asked(r#"{"role":"assistant","tool_calls":[{"function":{"arguments":{"a":1.0},"name":"f"},"id":"y"}]}"#);
+        assert_eq!(sent, dumped);
     }
 }

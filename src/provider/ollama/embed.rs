@@ -1,16 +1,14 @@
 //! Embeddings: `/api/embed`, and the older `/api/embeddings` for one input.
 //! <https://docs.ollama.com/api/embed>
 
+use super::super::embeddings::{numbers, vectors};
 use super::super::{
-    AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, Fault, Progress, UsageShape, embeddings_usage, parse_body,
-    parse_frame,
+    BadRequest, Call, Codec, EmbeddingWire, Encoding, Fault, Shape, UsageShape, embeddings_usage, parse_body,
 };
-use super::answer::{add_durations, counts, error_text};
-use crate::frame::{Frame, Frames};
-use crate::reply::{Answer, Embeddings, Usage};
+use crate::json::{Node, object};
+use crate::reply::{Embeddings, Usage};
 use crate::request::{Kind, Request, Str};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 static USAGE: UsageShape = UsageShape {
@@ -54,8 +52,11 @@ impl Codec for Embed {
         }
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Embedding
+    fn shape(&self) -> Shape<'_> {
+        Shape::Embedding(match self {
+            Embed::Inputs => &Embed::Inputs,
+            Embed::Prompt => &Embed::Prompt,
+        })
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -77,30 +78,43 @@ impl Codec for Embed {
         request.inputs = inputs.into_iter().map(|input| input.0).collect();
         Ok(request)
     }
+}
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Embeddings(answered) = answer else { return Vec::new() };
-        match self {
-            Embed::Prompt => json(&One { embedding: answered.vectors.first().map_or(&[][..], Vec::as_slice) }),
-            Embed::Inputs => {
-                let mut usage = embeddings_usage(&USAGE, answer, to.request);
-                add_durations(&mut usage, answered.usage.as_ref(), &["total_duration", "load_duration"]);
-                let model = answered.model.as_deref().unwrap_or(&to.request.model);
-                json(&Many { model, embeddings: &answered.vectors, usage: &usage })
-            }
+/// Clients in typed languages want the durations.
+const DURATIONS: [&str; 2] = ["total_duration", "load_duration"];
+
+impl EmbeddingWire for Embed {
+    fn read(&self, native: &Node<'_>) -> Result<Option<Embeddings>, Fault> {
+        if let Some(error) = native.get("error") {
+            return Err(Fault::Upstream(error.as_str().map_or_else(|| error.to_json(), str::to_owned)));
         }
+        let vectors = match (native.get("embeddings"), native.get("embedding")) {
+            (Some(many), _) => vectors(many.items().iter().map(Some)),
+            (None, Some(one)) => vectors([Some(one)]),
+            (None, None) => return Err(Fault::Unreadable("an answer without embeddings".into())),
+        };
+        let Some(vectors) = vectors else { return Ok(None) };
+        let count = |name: &&str| Some(((*name).to_owned(), native.get(name)?.to_value()));
+        let usage: Usage = DURATIONS.iter().chain(&["prompt_eval_count"]).filter_map(count).collect();
+        let usage = Some(usage).filter(|usage| !usage.is_empty());
+        Ok(Some(Embeddings { vectors, usage, model: native.word("model").map(str::to_owned), id: None }))
     }
 
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default() // never streamed
-    }
-
-    fn collapser(&self, _answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        Box::new(Collapser::default())
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
+    fn write<'r>(&self, answered: &'r Embeddings, to: &Encoding<'r>) -> Node<'r> {
+        if let Embed::Prompt = self {
+            return object! { "embedding": numbers(answered.vectors.first().map_or(&[], Vec::as_slice)) };
+        }
+        let mut answer = object! {
+            "model": answered.model.as_deref().unwrap_or(&to.request.model),
+            "embeddings": answered.vectors.iter().map(|vector| numbers(vector)).collect::<Vec<_>>(),
+        };
+        for name in DURATIONS {
+            answer.set(name, 0i64);
+        }
+        if let Node::Object(usage) = embeddings_usage(&USAGE, answered, to.request) {
+            usage.into_iter().for_each(|(name, value)| answer.set(name, value));
+        }
+        answer
     }
 
     fn usage_shape(&self) -> Option<&'static UsageShape> {
@@ -116,76 +130,6 @@ fn inputs(json: &str) -> Result<Vec<Str<'_>>, BadRequest> {
         serde_json::from_str(json)
     };
     read.map_err(|_| BadRequest::field("input", "input must be a string or a list of strings"))
-}
-
-#[derive(Serialize)]
-struct Many<'a> {
-    model: &'a str,
-    embeddings: &'a [Vec<f64>],
-    #[serde(flatten)]
-    usage: &'a Usage,
-}
-
-#[derive(Serialize)]
-struct One<'a> {
-    embedding: &'a [f64],
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
-}
-
-#[derive(Deserialize)]
-struct Answered<'a> {
-    #[serde(borrow, default)]
-    model: Option<Str<'a>>,
-    #[serde(default)]
-    embeddings: Option<Vec<Vec<f64>>>,
-    #[serde(default)]
-    embedding: Option<Vec<f64>>,
-    #[serde(default)]
-    error: Option<Value>,
-    #[serde(default)]
-    total_duration: Option<Value>,
-    #[serde(default)]
-    load_duration: Option<Value>,
-    #[serde(default)]
-    prompt_eval_count: Option<Value>,
-}
-
-/// Reads either endpoint's answer.
-#[derive(Default)]
-struct Collapser {
-    answer: Embeddings,
-}
-
-impl Collapse for Collapser {
-    fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        let body: Answered<'_> = parse_frame(frame)?;
-        if let Some(error) = body.error.filter(|e| !e.is_null()) {
-            return Err(Fault::Upstream(error_text(&error)));
-        }
-        let Some(vectors) = body.embeddings.or(body.embedding.map(|one| vec![one])) else {
-            return Err(Fault::Unreadable("an answer without embeddings".into()));
-        };
-        self.answer.vectors = vectors;
-        self.answer.model = body.model.map(|m| m.0.into_owned());
-        self.answer.usage = counts([
-            ("total_duration", body.total_duration),
-            ("load_duration", body.load_duration),
-            ("prompt_eval_count", body.prompt_eval_count),
-        ]);
-        Ok(Progress::Done)
-    }
-
-    fn kept_bytes(&self) -> usize {
-        self.answer.vectors.iter().map(|v| v.len() * size_of::<f64>()).sum()
-    }
-
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = { Answer::Embeddings(std::mem::take(&mut self.answer)) };
-        answer.into()
-    }
 }
 
 #[cfg(test)]
@@ -209,7 +153,7 @@ mod tests {
     fn vectors_come_back() {
         let vectors = Embeddings {
             vectors: vec![vec![-0.006746773, 1.0], vec![5.5e-5, 0.0]],
-            usage: serde_json::from_str(r#"{"total_duration":22283583,"prompt_eval_count":2}"#).ok(),
+            usage: serde_json::from_str(r#"{"total_duration":22283583,"load_duration":1,"prompt_eval_count":2}"#).ok(),
             model: Some("nomic-embed-text".into()),
             id: None,
         };

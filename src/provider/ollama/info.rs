@@ -1,61 +1,17 @@
 //! What a client asks before it chats: the models there are, and the server's version.
 //! <https://docs.ollama.com/api/tags>, <https://docs.ollama.com/api-reference/get-version>
 
-use super::super::{AnswerHead, BadRequest, Call, Codec, Collapse, Encoding, raw};
-use crate::frame::Frames;
-use crate::reply::Answer;
-use crate::request::{Kind, Request};
+use super::super::plain::Plain;
 use serde_json::{Value, json};
 
 /// The version that is given: one that has every endpoint and field written here.
 const SERVER_VERSION: &str = "0.12.6";
 
 /// The list of models: those that fixtures name.
-pub(super) static TAGS: Info = Info { wire: "ollama-tags", answer: tags };
+pub(super) static TAGS: Plain = Plain::new("ollama-tags", |_, _, models| Some(tags(models)));
 
 /// The version.
-pub(super) static VERSION: Info = Info { wire: "ollama-version", answer: |_| json!({"version": SERVER_VERSION}) };
-
-/// An endpoint that answers without a fixture; what is recorded of it is kept verbatim.
-#[derive(Debug)]
-pub(super) struct Info {
-    wire: &'static str,
-    answer: fn(&[&str]) -> Value,
-}
-
-impl Codec for Info {
-    fn wire(&self) -> &'static str {
-        self.wire
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Raw
-    }
-
-    fn decode<'a>(&self, _call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
-        Ok(Request::new(Kind::Raw))
-    }
-
-    fn encode_whole(&self, _answer: &Answer, _to: &Encoding<'_>) -> Vec<u8> {
-        Vec::new() // raw answers are sent as they are
-    }
-
-    fn encode_stream(&self, _answer: &Answer, _to: &Encoding<'_>) -> Frames {
-        Frames::default()
-    }
-
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
-        raw::collapser(answer)
-    }
-
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    fn without_fixture(&self, _call: &Call<'_>, _request: &Request<'_>, models: &[&str]) -> Option<Value> {
-        Some((self.answer)(models))
-    }
-}
+pub(super) static VERSION: Plain = Plain::new("ollama-version", |_, _, _| Some(json!({"version": SERVER_VERSION})));
 
 fn tags(models: &[&str]) -> Value {
     let tag = |name: &&str| {
@@ -76,8 +32,9 @@ fn tags(models: &[&str]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Head, route};
+    use super::super::super::{Call, Head, route};
     use super::*;
+    use crate::request::{Kind, Request};
     use hyper::HeaderMap;
 
     fn ask(path: &str, models: &[&str]) -> Option<Value> {

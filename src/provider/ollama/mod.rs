@@ -3,6 +3,7 @@
 
 mod answer;
 mod chat;
+mod collapse;
 mod embed;
 mod info;
 
@@ -15,8 +16,8 @@ pub static PROVIDER: Provider = Provider {
     name: "ollama",
     title: "Ollama",
     routes: &[
-        Route::post("/api/chat", &answer::Shape::Chat),
-        Route::post("/api/generate", &answer::Shape::Generate),
+        Route::post("/api/chat", &chat::Endpoint::Chat),
+        Route::post("/api/generate", &chat::Endpoint::Generate),
         Route::post("/api/embed", &embed::Embed::Inputs),
         Route::post("/api/embeddings", &embed::Embed::Prompt),
         Route { method: "GET", path: "/api/tags", when: |_| true, codec: &info::TAGS },

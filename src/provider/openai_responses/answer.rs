@@ -1,454 +1,164 @@
-//! A turn as a response: whole, or told event by event.
-//! <https://platform.openai.com/docs/api-reference/responses-streaming>
+//! A turn as a response. <https://platform.openai.com/docs/api-reference/responses/object>
 
-use super::super::{Encoding, answer_usage, finish_out, pieces};
-use super::{COMPLETED, FINISH, USAGE, WIRE, in_content};
-use crate::frame::{Frames, sse};
-use crate::reply::{Part, Reply, ToolCall, Usage};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use super::super::{Encoding, finish_out, usage_node};
+use super::{COMPLETED, FINISH, INCOMPLETE, USAGE, WIRE};
+use crate::json::{Node, object};
+use crate::reply::{Part, Reply, ToolCall};
+use crate::request::Request;
+use std::borrow::Cow;
 
-pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
-    let items = items(reply, to);
-    bytes(&Response::new(reply, to).ended(&items))
+pub(super) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+    let word = finish_out(&FINISH, reply.finish_word());
+    let output = items(reply, to, word == COMPLETED);
+    let (status, details) = match &*word {
+        COMPLETED => (COMPLETED, Node::Null),
+        INCOMPLETE => (INCOMPLETE, Node::Null), // it never said why
+        _ => (INCOMPLETE, object! { "reason": word }),
+    };
+    let number = |text: &'static str| Node::Number(Cow::Borrowed(text));
+    let mut answer = object! {
+        "id": reply.id.as_deref().map_or_else(|| Cow::Owned(to.id("resp_", 0)), Cow::Borrowed),
+        "object": "response",
+        "created_at": reply.created.unwrap_or(to.now),
+        "status": status,
+        "background": false,
+        "error": Node::Null,
+        "frequency_penalty": number("0.0"),
+        "incomplete_details": details,
+        "instructions": Node::Null,
+        "max_output_tokens": Node::Null,
+        "max_tool_calls": Node::Null,
+        "model": reply.model.as_deref().unwrap_or(&to.request.model),
+        "output": output,
+        "parallel_tool_calls": true,
+        "presence_penalty": number("0.0"),
+        "previous_response_id": Node::Null,
+        "reasoning": object! { "effort": Node::Null, "summary": Node::Null },
+        "service_tier": "default",
+        "store": true,
+        "temperature": number("1.0"),
+        "text": object! { "format": object! { "type": "text" }, "verbosity": "medium" },
+        "tool_choice": "auto",
+        "tools": Vec::new(),
+        "top_logprobs": 0i64,
+        "top_p": number("1.0"),
+        "truncation": "disabled",
+        "usage": usage(reply, to.request),
+        "user": Node::Null,
+        "metadata": Node::Object(Vec::new()),
+    };
+    echo(&mut answer, to.request);
+    answer
 }
 
-pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
-    let items = items(reply, to);
-    let response = Response::new(reply, to);
-    let mut stream = Stream::default();
-    let begun = response.begun();
-    for kind in ["response.created", "response.in_progress"] {
-        stream.send(Event { response: Some(&begun), ..Event::new(kind) });
+/// Repeats what was asked, as the service does; of what is an object, the members.
+fn echo<'r>(answer: &mut Node<'r>, request: &'r Request<'r>) {
+    for (name, raw) in &request.echo {
+        match (Node::of(raw), answer.get_mut(name)) {
+            (Ok(Node::Null) | Err(_), _) => {}
+            (Ok(Node::Text(tier)), _) if *name == "service_tier" && tier == "auto" => {}
+            (Ok(Node::Object(members)), Some(default @ Node::Object(_))) => {
+                members.into_iter().for_each(|(name, value)| default.set(name, value));
+            }
+            (Ok(value), _) => answer.set(*name, value),
+        }
     }
-    for (index, item) in items.iter().enumerate() {
-        stream.item(index, item, to.chunk_chars);
-    }
-    let kind = if response.reason.is_none() { "response.completed" } else { "response.incomplete" };
-    stream.send(Event { response: Some(&response.ended(&items)), ..Event::new(kind) });
-    stream.frames
 }
 
-fn bytes(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
+/// With the details that clients read unasked.
+fn usage<'r>(reply: &'r Reply, request: &Request<'_>) -> Node<'r> {
+    let mut usage = usage_node(&USAGE, reply, request);
+    let made_up = reply.usage.is_none();
+    for (details, count, required) in [
+        ("input_tokens_details", "cached_tokens", true),
+        ("input_tokens_details", "cache_write_tokens", made_up),
+        ("output_tokens_details", "reasoning_tokens", true),
+    ] {
+        let details = usage.entry(details);
+        if required && details.get(count).is_none() {
+            details.set(count, 0i64);
+        }
+    }
+    usage
 }
 
 // ------------------------------------------------------------------------------------------------------ the items
 
-struct Item<'a> {
-    id: String,
-    body: Body<'a>,
-}
-
-/// What a message has beside its text.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Beside {
-    #[serde(default)]
-    annotations: Vec<Value>,
-    #[serde(default)]
-    phase: Option<String>,
-}
-
-enum Body<'a> {
-    /// Its text, and its part's and its own members beside that.
-    Message(&'a str, Beside),
-    Refusal(&'a str),
-    /// Its texts, and what proves them; as summaries, or as content.
-    Reasoning {
-        texts: Vec<&'a str>,
-        signature: Option<&'a str>,
-        in_content: bool,
-    },
-    Call {
-        call: &'a ToolCall,
-        call_id: String,
-        custom: bool,
-    },
-    /// An item of another kind.
-    Verbatim(Value),
-}
-
 /// The output items of a turn; a turn that ended well has one at least.
-fn items<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<Item<'a>> {
-    let mut bodies: Vec<Body<'a>> = Vec::new();
+fn items<'r>(reply: &'r Reply, to: &Encoding<'_>, whole: bool) -> Vec<Node<'r>> {
+    let mut items = Vec::new();
     for part in &reply.parts {
+        let n = items.len() + 1;
         match part {
             Part::Text { text, .. } if text.is_empty() => {}
-            Part::Text { text, .. } => bodies.push(Body::Message(text, Beside::default())),
-            Part::Reasoning { text, signature } => reason(&mut bodies, text, signature.as_deref(), in_content(reply)),
+            Part::Text { text, .. } => items.push(message(to, n, text_part(text))),
+            Part::Reasoning { text, signature } => reason(&mut items, text, signature.as_deref(), to),
             Part::RedactedReasoning(_) => {} // for another provider's eyes
-            Part::Verbatim(_) => {
-                let Some(own) = part.verbatim_of(WIRE) else { continue };
-                match (bodies.last_mut(), serde_json::from_str(own.get())) {
-                    (Some(Body::Message(_, beside)), Ok(said)) => *beside = said,
-                    _ => bodies.extend(serde_json::from_str(own.get()).ok().map(Body::Verbatim)),
-                }
-            }
-            Part::ToolCall(call) => {
-                let call_id = call.id.clone().unwrap_or_else(|| to.id("call_", bodies.len() + 1));
-                bodies.push(Body::Call {
-                    call,
-                    call_id,
-                    custom: to.request.custom_tools.iter().any(|t| *t == call.name),
-                });
-            }
+            Part::Verbatim(_) => own(&mut items, part),
+            Part::ToolCall(call) => items.push(call_item(call, n, to)),
         }
     }
-    bodies.extend(reply.refusal.as_deref().map(Body::Refusal));
-    if bodies.is_empty() && finish_out(&FINISH, reply.finish_word()) == COMPLETED {
-        bodies.push(Body::Message("", Beside::default()));
+    let n = items.len() + 1;
+    if let Some(refusal) = reply.refusal.as_deref() {
+        items.push(message(to, n, object! { "type": "refusal", "refusal": refusal }));
+    } else if items.is_empty() && whole {
+        items.push(message(to, n, text_part("")));
     }
-    let id = |n, body: &Body<'_>| {
-        match body {
-            Body::Verbatim(item) => item.get("id").and_then(Value::as_str).map(str::to_owned),
-            _ => None,
-        }
-        .unwrap_or_else(|| to.id(body.prefix(), n + 1))
-    };
-    bodies.into_iter().enumerate().map(|(n, body)| Item { id: id(n, &body), body }).collect()
+    if let (false, Some(status)) = (whole, items.last_mut().and_then(|last| last.get_mut("status"))) {
+        *status = INCOMPLETE.into();
+    }
+    items
+}
+
+fn message<'r>(to: &Encoding<'_>, n: usize, part: Node<'r>) -> Node<'r> {
+    object! { "id": to.id("msg_", n), "type": "message", "status": COMPLETED, "role": "assistant", "content": vec![part] }
+}
+
+fn text_part(text: &str) -> Node<'_> {
+    object! { "type": "output_text", "annotations": Vec::new(), "logprobs": Vec::new(), "text": text }
+}
+
+fn call_item<'r>(call: &'r ToolCall, n: usize, to: &Encoding<'_>) -> Node<'r> {
+    let custom = call.custom || to.request.custom_tools.iter().any(|name| *name == call.name);
+    let (kind, prefix, arguments) =
+        if custom { ("custom_tool_call", "ctc_", "input") } else { ("function_call", "fc_", "arguments") };
+    let call_id = call.id.as_deref().map_or_else(|| Cow::Owned(to.id("call_", n)), Cow::Borrowed);
+    let mut item = object! { "id": to.id(prefix, n), "type": kind, "status": COMPLETED };
+    item.set(arguments, &*call.arguments);
+    item.set("call_id", call_id);
+    item.set("name", &*call.name);
+    item
 }
 
 /// Adds to the reasoning item that is being written, which a signature ends, or begins one.
-fn reason<'a>(bodies: &mut Vec<Body<'a>>, text: &'a str, new: Option<&'a str>, in_content: bool) {
-    let text = Some(text).filter(|t| !t.is_empty());
-    match bodies.last_mut() {
-        Some(Body::Reasoning { texts, signature: signature @ None, .. }) => {
-            texts.extend(text);
-            *signature = new;
+fn reason<'r>(items: &mut Vec<Node<'r>>, text: &'r str, signature: Option<&'r str>, to: &Encoding<'_>) {
+    let open = |item: &Node<'_>| item.str("type") == Some("reasoning") && item.get("encrypted_content").is_none();
+    if !items.last().is_some_and(open) {
+        if text.is_empty() && signature.is_none() {
+            return;
         }
-        _ if text.is_none() && new.is_none() => {}
-        _ => bodies.push(Body::Reasoning { texts: text.into_iter().collect(), signature: new, in_content }),
+        items.push(object! { "id": to.id("rs_", items.len() + 1), "type": "reasoning", "summary": Vec::new() });
+    }
+    let Some(item) = items.last_mut() else { return };
+    if let (false, Some(Node::List(parts))) = (text.is_empty(), item.get_mut("summary")) {
+        parts.push(object! { "type": "summary_text", "text": text });
+    }
+    if let Some(signature) = signature {
+        item.set("encrypted_content", signature);
     }
 }
 
-impl Body<'_> {
-    fn prefix(&self) -> &'static str {
-        match self {
-            Body::Message(..) | Body::Refusal(_) => "msg_",
-            Body::Reasoning { .. } => "rs_",
-            Body::Call { custom: false, .. } => "fc_",
-            Body::Call { custom: true, .. } => "ctc_",
-            Body::Verbatim(_) => "item_",
-        }
+/// What files of earlier versions keep of this wire alone: an item, or what the message before it has beside its text.
+fn own<'r>(items: &mut Vec<Node<'r>>, part: &'r Part) {
+    let Some(Ok(mut own)) = part.verbatim_of(WIRE).map(Node::of) else { return };
+    let Some(message) = items.last_mut().filter(|_| own.get("type").is_none()) else { return items.push(own) };
+    let annotations = own.remove("annotations");
+    let part = message.get_mut("content").and_then(|content| content.items_mut().first_mut());
+    if let (Some(annotations), Some(part)) = (annotations, part) {
+        part.set("annotations", annotations);
     }
-}
-
-impl Item<'_> {
-    /// The item as it is announced: nothing in it yet.
-    fn begun(&self) -> Value {
-        let id = &self.id;
-        match &self.body {
-            Body::Message(_, beside) => with_phase(message(id, "in_progress", json!([])), beside),
-            Body::Refusal(_) => message(id, "in_progress", json!([])),
-            Body::Reasoning { .. } => json!({"id": id, "type": "reasoning", "summary": []}),
-            Body::Call { call, call_id, custom } => call_item(id, "in_progress", call, call_id, *custom, ""),
-            Body::Verbatim(item) => item.clone(),
-        }
-    }
-
-    fn ended(&self, status: &str) -> Value {
-        let id = &self.id;
-        match &self.body {
-            Body::Message(text, beside) => {
-                with_phase(message(id, status, json!([text_part(text, &beside.annotations)])), beside)
-            }
-            Body::Refusal(text) => message(id, status, json!([refusal_part(text)])),
-            Body::Reasoning { texts, signature, in_content } => {
-                let parts = |kind| texts.iter().map(|text| json!({"type": kind, "text": text})).collect::<Vec<_>>();
-                let mut item = if *in_content {
-                    json!({"id": id, "type": "reasoning", "summary": [], "content": parts("reasoning_text")})
-                } else {
-                    json!({"id": id, "type": "reasoning", "summary": parts("summary_text")})
-                };
-                if let Some(signature) = signature {
-                    item["encrypted_content"] = json!(signature);
-                }
-                item
-            }
-            Body::Call { call, call_id, custom } => call_item(id, status, call, call_id, *custom, &call.arguments),
-            Body::Verbatim(item) => item.clone(),
-        }
-    }
-}
-
-fn message(id: &str, status: &str, content: Value) -> Value {
-    json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
-}
-
-fn with_phase(mut message: Value, beside: &Beside) -> Value {
-    if let Some(phase) = &beside.phase {
-        message["phase"] = json!(phase);
-    }
-    message
-}
-
-fn call_item(id: &str, status: &str, call: &ToolCall, call_id: &str, custom: bool, arguments: &str) -> Value {
-    let name = &call.name;
-    if custom {
-        return json!({"id": id, "type": "custom_tool_call", "status": status, "call_id": call_id, "name": name,
-            "input": arguments});
-    }
-    json!({"id": id, "type": "function_call", "status": status, "arguments": arguments, "call_id": call_id,
-        "name": name})
-}
-
-fn text_part(text: &str, annotations: &[Value]) -> Value {
-    json!({"type": "output_text", "annotations": annotations, "logprobs": [], "text": text})
-}
-
-fn refusal_part(text: &str) -> Value {
-    json!({"type": "refusal", "refusal": text})
-}
-
-// --------------------------------------------------------------------------------------------------- the response
-
-/// What every form of the response object needs.
-struct Response<'a> {
-    id: String,
-    created_at: i64,
-    model: &'a str,
-    /// Why it is incomplete, where it is.
-    reason: Option<String>,
-    usage: Usage,
-}
-
-impl<'a> Response<'a> {
-    fn new(reply: &'a Reply, to: &Encoding<'a>) -> Self {
-        let mut usage = answer_usage(&USAGE, reply, to.request);
-        if reply.usage.as_ref() != Some(&usage) {
-            // Clients read the details unasked. What this wire recorded stays as it was.
-            fill_details(&mut usage);
-        }
-        Response {
-            id: reply.id.clone().unwrap_or_else(|| to.id("resp_", 0)),
-            created_at: reply.created.unwrap_or(to.now),
-            model: reply.model.as_deref().unwrap_or(&to.request.model),
-            reason: Some(finish_out(&FINISH, reply.finish_word())).filter(|word| word != COMPLETED),
-            usage,
-        }
-    }
-
-    fn begun(&self) -> Value {
-        self.object("in_progress", Value::Null, Vec::new(), Value::Null)
-    }
-
-    fn ended(&self, items: &[Item<'_>]) -> Value {
-        let last = items.len().saturating_sub(1);
-        let cut = |n| self.reason.is_some() && n == last;
-        let output = items.iter().enumerate();
-        let output = output.map(|(n, i)| i.ended(if cut(n) { "incomplete" } else { COMPLETED })).collect();
-        let (status, details) = match self.reason.as_deref() {
-            None => (COMPLETED, Value::Null),
-            Some("incomplete") => ("incomplete", Value::Null), // it never said why
-            Some(reason) => ("incomplete", json!({"reason": reason})),
-        };
-        self.object(status, details, output, json!(self.usage))
-    }
-
-    /// <https://platform.openai.com/docs/api-reference/responses/object>
-    fn object(&self, status: &str, incomplete_details: Value, output: Vec<Value>, usage: Value) -> Value {
-        json!({
-            "id": self.id,
-            "object": "response",
-            "created_at": self.created_at,
-            "status": status,
-            "background": false,
-            "error": null,
-            "incomplete_details": incomplete_details,
-            "instructions": null,
-            "max_output_tokens": null,
-            "model": self.model,
-            "output": output,
-            "parallel_tool_calls": true,
-            "previous_response_id": null,
-            "reasoning": {"effort": null, "summary": null},
-            "service_tier": "default",
-            "store": true,
-            "temperature": 1.0,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
-            "tools": [],
-            "top_p": 1.0,
-            "truncation": "disabled",
-            "usage": usage,
-            "user": null,
-            "metadata": {},
-        })
-    }
-}
-
-fn fill_details(usage: &mut Usage) {
-    for (details, count) in [
-        ("input_tokens_details", "cached_tokens"),
-        ("input_tokens_details", "cache_write_tokens"),
-        ("output_tokens_details", "reasoning_tokens"),
-    ] {
-        if let Value::Object(details) = usage.entry(details).or_insert_with(|| json!({})) {
-            details.entry(count).or_insert_with(|| json!(0));
-        }
-    }
-}
-
-// ----------------------------------------------------------------------------------------------------- the events
-
-#[derive(Default, Serialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    sequence_number: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary_index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delta: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<[(); 0]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotation: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotation_index: Option<usize>,
-}
-
-impl Event<'_> {
-    fn new(kind: &'static str) -> Self {
-        Event { kind, ..Event::default() }
-    }
-}
-
-#[derive(Default)]
-struct Stream {
-    frames: Frames,
-    sent: usize,
-}
-
-impl Stream {
-    fn send(&mut self, event: Event<'_>) {
-        let data = bytes(&Event { sequence_number: self.sent, ..event });
-        self.frames.push(|out| sse::encode(event.kind, &data, out));
-        self.sent += 1;
-    }
-
-    fn item(&mut self, index: usize, item: &Item<'_>, chunk_chars: usize) {
-        let output_index = Some(index);
-        let kind = "response.output_item.added";
-        self.send(Event { output_index, item: Some(item.begun()), ..Event::new(kind) });
-        let at = |kind| Event { item_id: Some(&item.id), output_index, ..Event::new(kind) };
-        let within = |kind| Event { content_index: Some(0), ..at(kind) };
-        match &item.body {
-            Body::Message(text, Beside { annotations, .. }) => {
-                self.send(Event { part: Some(text_part("", &[])), ..within("response.content_part.added") });
-                for piece in pieces(text, chunk_chars) {
-                    let delta = Some(piece);
-                    self.send(Event { delta, logprobs: Some([]), ..within("response.output_text.delta") });
-                }
-                for (n, annotation) in annotations.iter().enumerate() {
-                    let (annotation, annotation_index) = (Some(annotation), Some(n));
-                    let kind = "response.output_text.annotation.added";
-                    self.send(Event { annotation, annotation_index, ..within(kind) });
-                }
-                let text = Some(*text);
-                self.send(Event { text, logprobs: Some([]), ..within("response.output_text.done") });
-                self.send(Event {
-                    part: text.map(|text| text_part(text, annotations)),
-                    ..within("response.content_part.done")
-                });
-            }
-            Body::Refusal(text) => {
-                self.send(Event { part: Some(refusal_part("")), ..within("response.content_part.added") });
-                for piece in pieces(text, chunk_chars) {
-                    self.send(Event { delta: Some(piece), ..within("response.refusal.delta") });
-                }
-                self.send(Event { refusal: Some(text), ..within("response.refusal.done") });
-                self.send(Event { part: Some(refusal_part(text)), ..within("response.content_part.done") });
-            }
-            Body::Reasoning { texts, in_content, .. } => {
-                for (n, text) in texts.iter().enumerate() {
-                    self.reasoning(&at, n, text, *in_content, chunk_chars);
-                }
-            }
-            Body::Call { call, custom, .. } => self.call(&at, call, *custom, chunk_chars),
-            Body::Verbatim(_) => {}
-        }
-        let kind = "response.output_item.done";
-        self.send(Event { output_index, item: Some(item.ended(COMPLETED)), ..Event::new(kind) });
-    }
-
-    fn reasoning<'e>(
-        &mut self,
-        at: &impl Fn(&'static str) -> Event<'e>,
-        n: usize,
-        text: &'e str,
-        in_content: bool,
-        chunk_chars: usize,
-    ) {
-        let [added, delta, done, ended, part] = if in_content {
-            [
-                "response.content_part.added",
-                "response.reasoning_text.delta",
-                "response.reasoning_text.done",
-                "response.content_part.done",
-                "reasoning_text",
-            ]
-        } else {
-            [
-                "response.reasoning_summary_part.added",
-                "response.reasoning_summary_text.delta",
-                "response.reasoning_summary_text.done",
-                "response.reasoning_summary_part.done",
-                "summary_text",
-            ]
-        };
-        let part = |text: &str| Some(json!({"type": part, "text": text}));
-        let (content_index, summary_index) = if in_content { (Some(n), None) } else { (None, Some(n)) };
-        let at = |kind| Event { content_index, summary_index, ..at(kind) };
-        self.send(Event { part: part(""), ..at(added) });
-        for piece in pieces(text, chunk_chars) {
-            self.send(Event { delta: Some(piece), ..at(delta) });
-        }
-        self.send(Event { text: Some(text), ..at(done) });
-        self.send(Event { part: part(text), ..at(ended) });
-    }
-
-    fn call<'e>(
-        &mut self,
-        at: &impl Fn(&'static str) -> Event<'e>,
-        call: &'e ToolCall,
-        custom: bool,
-        chunk_chars: usize,
-    ) {
-        let kind =
-            if custom { "response.custom_tool_call_input.delta" } else { "response.function_call_arguments.delta" };
-        for piece in pieces(&call.arguments, chunk_chars) {
-            self.send(Event { delta: Some(piece), ..at(kind) });
-        }
-        let all = Some(&*call.arguments);
-        self.send(if custom {
-            Event { input: all, ..at("response.custom_tool_call_input.done") }
-        } else {
-            Event { name: Some(&call.name), arguments: all, ..at("response.function_call_arguments.done") }
-        });
+    if let Some(phase) = own.remove("phase") {
+        message.set("phase", phase);
     }
 }
 
@@ -456,81 +166,51 @@ impl Stream {
 mod tests {
     use super::super::super::laws::with_request;
     use super::*;
+    use serde_json::{Value, json};
 
-    /// The events' types, deltas once in a row.
-    fn kinds(reply: &Reply) -> Vec<String> {
-        with_request("/v1/responses", r#"{"model":"m","stream":true,"input":"hi"}"#, |_, request| {
-            let to = Encoding { request, chunk_chars: 2, now: 0, seed: 0 };
-            let mut kinds = Vec::new();
-            for (n, frame) in stream(reply, &to).iter().enumerate() {
-                let text = std::str::from_utf8(frame).unwrap();
-                let (event, data) = text.split_once("\ndata: ").unwrap();
-                let data: Value = serde_json::from_str(data).unwrap();
-                assert_eq!(
-                    (event.strip_prefix("event: "), &data["sequence_number"]),
-                    (data["type"].as_str(), &json!(n))
-                );
-                kinds.push(event["event: response.".len()..].to_owned());
-            }
-            kinds.dedup();
-            kinds
+    fn written(ask: &Value, reply: &Reply) -> Value {
+        with_request("/v1/responses", &ask.to_string(), |_, request| {
+            write(reply, &Encoding { request, chunk_chars: 2, now: 0, seed: 0 }).to_value()
         })
     }
 
     #[test]
-    fn the_events_of_a_text() {
-        assert_eq!(
-            kinds(&Reply::text("hello")),
-            [
-                "created",
-                "in_progress",
-                "output_item.added",
-                "content_part.added",
-                "output_text.delta",
-                "output_text.done",
-                "content_part.done",
-                "output_item.done",
-                "completed"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_events_of_reasoning_and_a_call() {
-        let mut reply = Reply::tool_call("f", "{\"a\":1}");
-        reply.parts.insert(0, Part::Reasoning { text: "hmm".into(), signature: Some("enc".into()) });
-        reply.finish = Some("length".into());
-        assert_eq!(
-            kinds(&reply),
-            [
-                "created",
-                "in_progress",
-                "output_item.added",
-                "reasoning_summary_part.added",
-                "reasoning_summary_text.delta",
-                "reasoning_summary_text.done",
-                "reasoning_summary_part.done",
-                "output_item.done",
-                "output_item.added",
-                "function_call_arguments.delta",
-                "function_call_arguments.done",
-                "output_item.done",
-                "incomplete"
-            ]
-        );
-    }
-
-    #[test]
     fn usage_always_has_its_details() {
-        with_request("/v1/responses", r#"{"model":"m","input":"hi"}"#, |_, request| {
-            let to = Encoding { request, chunk_chars: 2, now: 0, seed: 0 };
-            let sent: Value = serde_json::from_slice(&whole(&Reply::text("hello"), &to)).unwrap();
-            assert_eq!(sent["usage"]["input_tokens_details"]["cached_tokens"], 0);
-            assert_eq!(sent["usage"]["output_tokens_details"]["reasoning_tokens"], 0);
-            assert_eq!(
-                (&sent["status"], &sent["output"][0]["content"][0]["text"]),
-                (&json!("completed"), &json!("hello"))
-            );
-        });
+        let ask = json!({"model": "m", "input": "hi"});
+        let sent = written(&ask, &Reply::text("hello"));
+        assert_eq!(sent["usage"]["input_tokens_details"]["cached_tokens"], 0);
+        assert_eq!(sent["usage"]["output_tokens_details"]["reasoning_tokens"], 0);
+        assert_eq!((&sent["status"], &sent["output"][0]["content"][0]["text"]), (&json!("completed"), &json!("hello")));
+        let usage = serde_json::from_value(json!({"input_tokens": 5, "cost": 0.5})).ok();
+        let sent = written(&ask, &Reply { usage, ..Reply::text("hello") });
+        let details = json!({"cached_tokens": 0});
+        let whole = json!({"input_tokens": 5, "output_tokens": 0, "total_tokens": 5, "cost": 0.5,
+            "input_tokens_details": details, "output_tokens_details": {"reasoning_tokens": 0}});
+        assert_eq!(sent["usage"], whole);
+    }
+
+    #[test]
+    fn what_was_asked_is_repeated() {
+        let ask = json!({"model": "m", "input": "hi", "instructions": "be brief", "temperature": 0.5, "user": "u",
+            "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}], "service_tier": "auto",
+            "text": {"verbosity": "low"}, "reasoning": {"effort": "low"}, "metadata": {"a": "b"}, "top_p": null});
+        let sent = written(&ask, &Reply::text("hello"));
+        for name in ["instructions", "temperature", "tools", "metadata"] {
+            assert_eq!(sent[name], ask[name], "{name}");
+        }
+        assert_eq!(sent["text"], json!({"format": {"type": "text"}, "verbosity": "low"}));
+        assert_eq!(sent["reasoning"], json!({"effort": "low", "summary": null}));
+        assert_eq!((&sent["service_tier"], &sent["top_p"]), (&json!("default"), &json!(1.0)));
+    }
+
+    #[test]
+    fn items_and_annotations_of_earlier_files_are_written() {
+        let item = json!({"type": "web_search_call", "id": "ws", "action": {"type": "search"}});
+        let beside = json!({"annotations": [{"type": "url_citation", "url": "u"}], "phase": "final_answer"});
+        let parts = vec![Part::verbatim(WIRE, &item), Part::text("x"), Part::verbatim(WIRE, &beside)];
+        let sent = written(&json!({"model": "m", "input": "hi"}), &Reply { parts, ..Reply::default() });
+        assert_eq!(sent["output"][0], item);
+        assert_eq!(sent["output"][1]["content"][0]["annotations"], beside["annotations"]);
+        assert_eq!(sent["output"][1]["phase"], "final_answer");
     }
 }

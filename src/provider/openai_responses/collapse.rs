@@ -1,517 +1,314 @@
 //! Puts a response together: from the object that its terminal event holds, or from the events before it.
 
-use super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member, raw};
-use super::{COMPLETED, FINISH, REASONING_TEXT, WIRE};
+use super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, growth, native_of, raw};
+use super::plain::{self, Piece};
+use super::{COMPLETED, GROWS, Grows, INCOMPLETE, texts};
 use crate::frame::{Frame, Framing};
-use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
-use crate::request::Str;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use crate::json::{Node, object};
 use std::borrow::Cow;
 
 const DONE: &[u8] = b"[DONE]";
 
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    response: Option<Response<'a>>,
-    #[serde(borrow, default)]
-    item: Option<&'a RawValue>,
-    #[serde(default)]
-    output_index: Option<u64>,
-    #[serde(borrow, default)]
-    item_id: Option<Str<'a>>,
-    #[serde(default)]
-    content_index: Option<u64>,
-    #[serde(default)]
-    summary_index: Option<u64>,
-    #[serde(borrow, default)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    annotation: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-/// The response object.
-#[derive(Deserialize)]
-struct Response<'a> {
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(default)]
-    created_at: Option<f64>,
-    #[serde(borrow, default)]
-    model: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    status: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    incomplete_details: Option<Details<'a>>,
-    #[serde(borrow, default)]
-    output: Option<Vec<&'a RawValue>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Details<'a> {
-    #[serde(borrow, default)]
-    reason: Option<Str<'a>>,
-}
+/// Most parts of an item that are put together of events.
+const MAX_PARTS: usize = 4096;
 
 /// One collapser for streams and whole answers.
 pub(super) struct Collapser {
     whole: bool,
-    /// What the terminal event or the whole answer says around its items.
-    reply: Reply,
+    /// The response, as the last event that holds one has it.
+    response: Node<'static>,
     /// The items as the events tell them.
-    told: Vec<Slot>,
-    /// The items as the terminal event or the whole answer lists them.
-    listed: Vec<Grown>,
+    slots: Vec<Slot>,
+    kept_bytes: usize,
     progress: Progress,
-    /// A whole answer that is not over (a background task), as it came.
     verbatim: Box<dyn Collapse>,
+    /// A whole answer that is not over (a background task) is kept as it came.
     is_verbatim: bool,
 }
 
-/// An item and where events say that it is.
+/// An item as events tell it.
 struct Slot {
-    output_index: Option<u64>,
-    id: Option<String>,
-    item: Grown,
-}
-
-impl Collapser {
-    pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
-        Collapser {
-            whole: answer.framing == Framing::Whole,
-            reply: Reply::default(),
-            told: Vec::new(),
-            listed: Vec::new(),
-            progress: Progress::More,
-            verbatim: raw::collapser(answer),
-            is_verbatim: false,
-        }
-    }
+    output_index: Option<usize>,
+    item: Node<'static>,
+    /// The event that ends it came.
+    done: bool,
+    /// The item as that event had it, where others told more.
+    told: Option<Node<'static>>,
 }
 
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
         if self.whole {
             self.take_whole(frame)?;
-        } else if frame.data.trim_ascii() != DONE {
+        } else if !matches!(frame.data.trim_ascii(), DONE | b"") && !self.plain(frame.data) {
             self.take_event(frame)?;
         }
         Ok(self.progress)
     }
 
     fn kept_bytes(&self) -> usize {
-        let told = self.told.iter().map(|slot| &slot.item);
-        told.chain(&self.listed).map(Grown::kept_bytes).sum::<usize>() + self.verbatim.kept_bytes()
+        self.kept_bytes + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = (|| {
-            if self.is_verbatim {
-                return self.verbatim.finish().old();
-            }
-            let mut reply = std::mem::take(&mut self.reply);
-            let told = self.told.drain(..).map(|slot| slot.item);
-            let listed = std::mem::take(&mut self.listed);
-            // Several services end with a list that is absent or empty.
-            if listed.iter().any(|item| item.kept_bytes() > 0) {
-                listed.into_iter().for_each(|item| item.add_to(&mut reply));
-            } else {
-                told.for_each(|item| item.add_to(&mut reply));
-            }
-            if reply.finish.as_deref() == Some("stop") && reply.tool_calls().next().is_some() {
-                reply.finish = Some("tool_calls".into());
-            }
-            Answer::Turn(reply)
-        })();
-        answer.into()
+    fn finish(&mut self) -> Collapsed {
+        if self.is_verbatim {
+            return self.verbatim.finish();
+        }
+        let mut native = std::mem::take(&mut self.response);
+        let slots = std::mem::take(&mut self.slots);
+        if self.whole {
+            return native.into();
+        }
+        let listed = native.get("output").map_or(&[][..], Node::items);
+        // Several services end with a list that is absent, or has nothing in it.
+        if listed.iter().all(is_hollow) && !slots.is_empty() {
+            native.set("output", slots.into_iter().map(|slot| slot.item).collect::<Vec<_>>());
+            return native.into();
+        }
+        let told = told(slots, listed);
+        Collapsed::Native { native, told }
     }
 }
 
+/// The items that the events which end them have otherwise than the response, by their place.
+fn told(slots: Vec<Slot>, listed: &[Node<'_>]) -> Node<'static> {
+    let mut told = Node::Null;
+    for (n, slot) in slots.into_iter().enumerate().filter(|(_, slot)| slot.done) {
+        let at = slot.output_index.unwrap_or(n);
+        let item = slot.told.unwrap_or(slot.item);
+        if !listed.get(at).is_some_and(|listed| listed.same(&item)) {
+            told.set(at.to_string(), item);
+        }
+    }
+    told
+}
+
+/// A message without a word.
+fn is_hollow(item: &Node<'_>) -> bool {
+    let content = item.get("content");
+    let says = |part: &Node<'_>| ["text", "refusal"].into_iter().any(|name| part.word(name).is_some());
+    item.str("type") == Some("message")
+        && texts(content).all(str::is_empty)
+        && !content.map_or(&[][..], Node::items).iter().any(says)
+}
+
 impl Collapser {
+    pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
+        Collapser {
+            whole: answer.framing == Framing::Whole,
+            response: Node::Object(Vec::new()),
+            slots: Vec::new(),
+            kept_bytes: 0,
+            progress: Progress::More,
+            verbatim: raw::collapser(answer),
+            is_verbatim: false,
+        }
+    }
+
     fn take_whole(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        let response: Response<'_> = parse_frame(frame)?;
-        match response.status.as_deref() {
-            Some("queued" | "in_progress" | "cancelled") => {
-                self.verbatim.push(frame)?;
-                self.is_verbatim = true;
-            }
-            _ if response.error.as_ref().is_none_or(Value::is_null) && response.output.is_none() => {
+        let response = native_of(frame.data)?;
+        if matches!(response.str("status"), Some("queued" | "in_progress" | "cancelled")) {
+            self.verbatim.push(frame)?;
+            self.is_verbatim = true;
+        } else {
+            unfailed(&response)?;
+            if response.get("output").is_none() {
                 return Err(Fault::Unreadable("a response without output".into()));
             }
-            _ => self.end(response)?,
+            self.keep(response);
         }
         self.progress = Progress::Done;
         Ok(())
     }
 
+    fn keep(&mut self, response: Node<'_>) {
+        self.kept_bytes = self.kept_bytes.saturating_sub(self.response.kept_bytes()) + response.kept_bytes();
+        self.response = response.into_owned();
+    }
+
+    /// Adds a piece of text to an item that is there; `false` where the event is another one.
+    fn plain(&mut self, data: &[u8]) -> bool {
+        let Some(piece) = std::str::from_utf8(data).ok().and_then(plain::piece) else { return false };
+        let Piece { row, output_index, index, literal } = piece;
+        let Some(slot) = self.slots.iter_mut().rfind(|slot| slot.output_index == Some(output_index)) else {
+            return false;
+        };
+        let Some(text) = text_of(&mut slot.item, row, index) else { return true };
+        self.kept_bytes += growth::append(text, literal);
+        true
+    }
+
     fn take_event(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        if frame.data.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        let event: Event<'_> = parse_frame(frame)?;
-        let kind = event.kind.as_deref().unwrap_or(frame.event);
-        let failed = matches!(kind, "error" | "response.error" | "response.failed" | "response.cancelled");
-        if failed || event.error.as_ref().is_some_and(|e| !e.is_null()) {
+        let mut event = native_of(frame.data)?;
+        let kind = event.str("type").unwrap_or(frame.event).to_owned();
+        let failed = matches!(&*kind, "error" | "response.error" | "response.failed" | "response.cancelled");
+        if failed || event.get("error").is_some() {
             return Err(Fault::Upstream(String::from_utf8_lossy(frame.data).into_owned()));
         }
-        match kind {
-            "response.completed" | "response.incomplete" => {
-                if let Some(response) = event.response {
-                    self.end(response)?;
+        match (&*kind, event.remove("response")) {
+            ("response.completed" | "response.incomplete", response) => {
+                if let Some(response @ Node::Object(_)) = response {
+                    unfailed(&response)?;
+                    self.keep(response);
+                } else {
+                    self.response.set("status", COMPLETED);
                 }
-                if self.reply.finish.is_none() {
-                    let word = if kind == "response.completed" { COMPLETED } else { "incomplete" };
-                    self.reply.finish = Some(finish_in(&FINISH, word));
+                if kind == "response.incomplete" {
+                    self.response.set("status", INCOMPLETE);
                 }
                 self.progress = Progress::Done;
             }
-            "response.created" | "response.in_progress" | "response.queued" => {
-                if let Some(response) = event.response {
-                    self.head(&response);
+            ("response.created" | "response.in_progress" | "response.queued", Some(response @ Node::Object(_))) => {
+                self.keep(response);
+            }
+            ("response.output_item.added" | "response.output_item.done", _) => {
+                if let Some(item @ Node::Object(_)) = event.remove("item") {
+                    self.item(&event, item, kind.ends_with(".done"));
                 }
             }
-            _ => self.grow(kind, &event),
+            (kind, _) => self.grow(kind, event),
         }
         Ok(())
     }
 
-    fn head(&mut self, response: &Response<'_>) {
-        let keep = |kept: &mut Option<String>, new: &Option<Str<'_>>| {
-            if let Some(new) = new.as_deref().filter(|new| !new.is_empty()) {
-                *kept = Some(new.to_owned());
-            }
-        };
-        keep(&mut self.reply.id, &response.id);
-        keep(&mut self.reply.model, &response.model);
-        if let Some(created) = response.created_at.map(|c| c as i64).filter(|c| *c != 0) {
-            self.reply.created = Some(created);
+    fn item(&mut self, event: &Node<'_>, item: Node<'_>, done: bool) {
+        let mut item = item.into_owned();
+        let bytes = item.kept_bytes();
+        let slot = self.slot(event, item.word("id"));
+        let before = std::mem::take(&mut slot.item);
+        if lacks(&item, &before) {
+            slot.told = done.then(|| item.clone());
+            fill(&mut item, before);
         }
+        slot.item = item;
+        slot.done |= done;
+        self.kept_bytes += bytes;
     }
 
-    fn end(&mut self, response: Response<'_>) -> Result<(), Fault> {
-        if let Some(error) = response.error.as_ref().filter(|e| !e.is_null()) {
-            return Err(Fault::Upstream(error.to_string()));
-        }
-        self.head(&response);
-        let status = response.status.as_deref();
-        if status == Some("failed") {
-            return Err(Fault::Upstream("the response's status is failed".into()));
-        }
-        let reason = response.incomplete_details.and_then(|d| d.reason);
-        if let Some(word) = reason.as_deref().or(status) {
-            self.reply.finish = Some(finish_in(&FINISH, word));
-        } else if self.whole {
-            self.reply.finish = Some(finish_in(&FINISH, COMPLETED));
-        }
-        self.reply.usage = response.usage;
-        self.listed = response.output.into_iter().flatten().filter_map(Grown::read).collect();
-        Ok(())
-    }
-
-    fn grow(&mut self, kind: &str, event: &Event<'_>) {
-        let content = event.content_index.unwrap_or(0);
-        let summary = event.summary_index.unwrap_or(0);
-        match kind {
-            "response.output_item.added" | "response.output_item.done" => {
-                if let Some(new) = event.item.and_then(Grown::read) {
-                    self.item(event).replace(new);
-                }
+    fn grow(&mut self, kind: &str, mut event: Node<'_>) {
+        let Some((stem, step)) = kind.rsplit_once('.') else { return };
+        let index = ["content_index", "summary_index"].into_iter().find_map(|name| event.get(name)?.as_i64());
+        let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
+        self.kept_bytes += event.kept_bytes();
+        if let Some(part @ Node::Object(_)) = event.remove("part") {
+            let list = if event.get("summary_index").is_some() { "summary" } else { "content" };
+            let mut part = part.into_owned();
+            if let Some(before) = part_of(&mut self.slot(&event, None).item, list, index) {
+                fill(&mut part, std::mem::take(before));
+                *before = part;
             }
-            "response.output_text.delta" | "response.output_text.done" => {
-                put(self.item(event).texts.at(content), event.delta, event.text);
+        } else if kind == "response.output_text.annotation.added" {
+            let Some(annotation) = event.remove("annotation") else { return };
+            let Some(part) = part_of(&mut self.slot(&event, None).item, "content", index) else { return };
+            match part.entry("annotations") {
+                Node::List(annotations) => annotations.push(annotation.into_owned()),
+                none => *none = vec![annotation.into_owned()].into(),
             }
-            "response.refusal.delta" | "response.refusal.done" => {
-                put(&mut self.item(event).refusal, event.delta, event.refusal);
+        } else if let Some(row) = GROWS.iter().find(|row| row.event == stem) {
+            let Some(said) = event.remove(if step == "delta" { "delta" } else { row.member }) else { return };
+            let Some(text) = text_of(&mut self.slot(&event, None).item, row, index) else { return };
+            if step == "delta" || text.is_empty() {
+                text.push_str(&match said {
+                    Node::Text(text) => text,
+                    Node::Null => Cow::Borrowed(""),
+                    other => Cow::Owned(other.to_json()),
+                });
             }
-            "response.reasoning_summary_text.delta" | "response.reasoning_summary_text.done" => {
-                put(self.item(event).summary.at(summary), event.delta, event.text);
-            }
-            "response.reasoning_text.delta" | "response.reasoning_text.done" => {
-                put(self.item(event).content.at(content), event.delta, event.text);
-            }
-            "response.function_call_arguments.delta" | "response.function_call_arguments.done" => {
-                put(&mut self.item(event).call.get_or_insert_default().arguments, event.delta, event.arguments);
-            }
-            "response.output_text.annotation.added" => {
-                self.item(event).annotations.extend(event.annotation.and_then(|raw| parse_member(raw).ok()));
-            }
-            "response.custom_tool_call_input.delta" | "response.custom_tool_call_input.done" => {
-                put(&mut self.item(event).call.get_or_insert_default().arguments, event.delta, event.input);
-            }
-            _ => {}
         }
     }
 
     /// The item that an event is about: by its place in the output, else by its id, else the last one.
-    fn item(&mut self, event: &Event<'_>) -> &mut Grown {
-        let id = event.item_id.as_deref();
-        let at = match (event.output_index, id) {
-            (Some(index), _) => self.told.iter().rposition(|slot| slot.output_index == Some(index)),
-            (None, Some(id)) => self.told.iter().rposition(|slot| slot.id.as_deref() == Some(id)),
-            (None, None) if event.item.is_none() => self.told.len().checked_sub(1),
-            (None, None) => {
-                let id = event.item.and_then(item_id);
-                self.told.iter().rposition(|slot| slot.id.is_some() && slot.id == id)
-            }
+    fn slot(&mut self, event: &Node<'_>, own_id: Option<&str>) -> &mut Slot {
+        let output_index = event.get("output_index").and_then(Node::as_i64).and_then(|n| usize::try_from(n).ok());
+        let id = event.word("item_id").or(own_id);
+        let is_it = |slot: &Slot| match output_index {
+            Some(_) => slot.output_index == output_index,
+            None => id.is_none() || slot.item.word("id") == id,
         };
-        let at = at.unwrap_or_else(|| {
-            let id = id.map(str::to_owned).or_else(|| event.item.and_then(item_id));
-            self.told.push(Slot { output_index: event.output_index, id, item: Grown::default() });
-            self.told.len() - 1
+        let at = self.slots.iter().rposition(is_it).unwrap_or_else(|| {
+            let item = id.map_or(Node::Object(Vec::new()), |id| object! { "id": id.to_owned() });
+            self.slots.push(Slot { output_index, item, done: false, told: None });
+            self.slots.len() - 1
         });
-        &mut self.told[at].item
+        &mut self.slots[at]
     }
 }
 
-/// Appends what is new; where only all of it is sent, that.
-fn put(kept: &mut String, delta: Option<&RawValue>, all: Option<&RawValue>) {
-    if let Some(delta) = delta {
-        kept.push_str(&string(delta));
-    } else if let Some(all) = all.filter(|_| kept.is_empty()) {
-        kept.push_str(&string(all));
+/// Whether a response says that it failed.
+fn unfailed(response: &Node<'_>) -> Result<(), Fault> {
+    match (response.get("error"), response.str("status")) {
+        (Some(error), _) => Err(Fault::Upstream(error.to_json())),
+        (None, Some("failed")) => Err(Fault::Upstream("the response's status is failed".into())),
+        _ => Ok(()),
     }
 }
 
-/// A JSON string's text; the JSON of what is none, and nothing of null.
-fn string(raw: &RawValue) -> Cow<'_, str> {
-    match serde_json::from_str(raw.get()) {
-        Ok(Str(text)) => text,
-        Err(_) if raw.get() == "null" => Cow::Borrowed(""),
-        Err(_) => Cow::Borrowed(raw.get()),
+/// The text that a piece is of.
+fn text_of<'i>(item: &'i mut Node<'static>, row: &Grows, index: usize) -> Option<&'i mut String> {
+    if item.get("type").is_none() {
+        item.set("type", row.item);
     }
-}
-
-fn item_id(item: &RawValue) -> Option<String> {
-    parse_member::<Item<'_>>(item).ok()?.id.map(|id| id.0.into_owned())
-}
-
-// ------------------------------------------------------------------------------------------------------ the items
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    summary: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    phase: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    encrypted_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    call_id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct ItemPart<'a> {
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    refusal: Option<Str<'a>>,
-    #[serde(default)]
-    annotations: Option<Vec<Value>>,
-}
-
-/// What a turn keeps of an output item, whatever its type.
-#[derive(Default)]
-struct Grown {
-    texts: Texts,
-    refusal: String,
-    summary: Texts,
-    content: Texts,
-    signature: Option<String>,
-    call: Option<ToolCall>,
-    /// What a text is taken from.
-    annotations: Vec<Value>,
-    /// Whether the text is a commentary or the answer.
-    phase: Option<String>,
-    /// All of an item of another kind.
-    verbatim: Option<Part>,
-}
-
-impl Grown {
-    /// Reads an item; `None` where it has no type.
-    fn read(raw: &RawValue) -> Option<Grown> {
-        let item: Item<'_> = parse_member(raw).ok()?;
-        let mut grown = Grown::default();
-        match item.kind.as_deref()? {
-            "message" => {
-                grown.phase = item.phase.filter(|phase| !phase.is_empty()).map(|phase| phase.0.into_owned());
-                for (n, part) in (0..).zip(parts(item.content)) {
-                    grown.texts.at(n).push_str(part.text.as_deref().unwrap_or(""));
-                    grown.refusal.push_str(part.refusal.as_deref().unwrap_or(""));
-                    grown.annotations.extend(part.annotations.into_iter().flatten());
-                }
+    let holder = match row.list {
+        "" => item,
+        list => {
+            let part = part_of(item, list, index)?;
+            if part.get("type").is_none() {
+                part.set("type", row.part);
             }
-            "reasoning" => {
-                for (texts, raw) in [(&mut grown.summary, item.summary), (&mut grown.content, item.content)] {
-                    for (n, part) in (0..).zip(parts(raw)) {
-                        texts.at(n).push_str(part.text.as_deref().unwrap_or(""));
-                    }
-                }
-                let signature = item.encrypted_content.map(|raw| string(raw).into_owned());
-                grown.signature = signature.filter(|s| !s.is_empty());
-            }
-            "function_call" | "custom_tool_call" => {
-                let text = |raw: Option<&RawValue>| raw.map(|raw| string(raw).into_owned()).unwrap_or_default();
-                grown.call = Some(ToolCall {
-                    id: item.call_id.or(item.id).map(|id| id.0.into_owned()),
-                    name: text(item.name),
-                    arguments: text(item.arguments.or(item.input)),
-                    signature: None,
-                    custom: false,
-                });
-            }
-            _ => grown.verbatim = parse_member(raw).ok().map(|item| Part::verbatim(WIRE, &item)),
+            part
         }
-        Some(grown)
+    };
+    let text = holder.entry(row.member);
+    if text.as_str().is_none() {
+        *text = Node::text("");
     }
+    if let Node::Text(text) = text { Some(text.to_mut()) } else { None }
+}
 
-    /// Takes a later telling of the same item, but for what only the deltas told.
-    fn replace(&mut self, mut new: Grown) {
-        if new.texts.is_empty() {
-            new.texts = std::mem::take(&mut self.texts);
-        }
-        if new.refusal.is_empty() {
-            new.refusal = std::mem::take(&mut self.refusal);
-        }
-        if new.summary.is_empty() {
-            new.summary = std::mem::take(&mut self.summary);
-        }
-        if new.content.is_empty() {
-            new.content = std::mem::take(&mut self.content);
-        }
-        if new.annotations.is_empty() {
-            new.annotations = std::mem::take(&mut self.annotations);
-        }
-        new.phase = new.phase.or(self.phase.take());
-        new.signature = new.signature.or(self.signature.take());
-        if let (Some(new), Some(old)) = (&mut new.call, self.call.take())
-            && new.arguments.is_empty()
-        {
-            new.arguments = old.arguments;
-        }
-        *self = new;
+/// A part of an item, made where there was none.
+fn part_of<'i>(item: &'i mut Node<'static>, list: &str, index: usize) -> Option<&'i mut Node<'static>> {
+    let parts = item.entry(list);
+    if !matches!(parts, Node::List(_)) {
+        *parts = Node::List(Vec::new());
     }
-
-    fn add_to(self, reply: &mut Reply) {
-        let in_content = self.summary.is_empty() && !self.content.is_empty();
-        if in_content {
-            reply.reasoning_field = Some(REASONING_TEXT.to_owned());
-        }
-        let mut reasons = if in_content { self.content } else { self.summary }.filled();
-        if reasons.is_empty() && self.signature.is_some() {
-            reasons.push(String::new());
-        }
-        let last = reasons.len().saturating_sub(1);
-        let mut signature = self.signature;
-        for (n, text) in reasons.into_iter().enumerate() {
-            // The signature proves all of the item.
-            let signature = if n == last { signature.take() } else { None };
-            reply.parts.push(Part::Reasoning { text, signature });
-        }
-        let text = self.texts.filled().concat();
-        if !text.is_empty() {
-            reply.parts.push(Part::text(text));
-            let mut beside = Map::new();
-            if !self.annotations.is_empty() {
-                beside.insert("annotations".to_owned(), self.annotations.into());
-            }
-            beside.extend(self.phase.map(|phase| ("phase".to_owned(), phase.into())));
-            if !beside.is_empty() {
-                reply.parts.push(Part::verbatim(WIRE, &beside.into()));
-            }
-        }
-        reply.parts.extend(self.verbatim);
-        if !self.refusal.is_empty() {
-            reply.refusal.get_or_insert_default().push_str(&self.refusal);
-        }
-        reply.parts.extend(self.call.map(Part::ToolCall));
+    let Node::List(parts) = parts else { return None };
+    if index < MAX_PARTS && parts.len() <= index {
+        parts.resize(index + 1, Node::Object(Vec::new()));
     }
+    parts.get_mut(index)
+}
 
-    fn kept_bytes(&self) -> usize {
-        let call = self.call.as_ref().map_or(0, |c| c.name.len() + c.arguments.len());
-        let texts = [&self.texts, &self.summary, &self.content].map(Texts::len).iter().sum::<usize>();
-        let verbatim = match &self.verbatim {
-            Some(Part::Verbatim(own)) => own.json.len(),
-            _ => 0,
-        };
-        texts + verbatim + self.refusal.len() + self.signature.as_ref().map_or(0, String::len) + call
+/// Whether an older telling says something that a newer one does not.
+fn lacks(new: &Node<'_>, old: &Node<'_>) -> bool {
+    match (new, old) {
+        (Node::Object(_), Node::Object(old)) => {
+            old.iter().any(|(name, old)| lacks(new.member(name).unwrap_or(&Node::Null), old))
+        }
+        (Node::List(new), Node::List(old)) if !new.is_empty() => new.iter().zip(old).any(|(new, old)| lacks(new, old)),
+        _ => new.says_nothing() && !old.says_nothing(),
     }
 }
 
-/// The parts of an item's content or summary; a bare text is one.
-fn parts(raw: Option<&RawValue>) -> Vec<ItemPart<'_>> {
-    let Some(raw) = raw else { return Vec::new() };
-    match serde_json::from_str(raw.get()) {
-        Ok(Str(text)) => vec![ItemPart { text: Some(Str(text)), ..ItemPart::default() }],
-        Err(_) => parse_member(raw).unwrap_or_default(),
-    }
-}
-
-/// Texts by their index, which may leave gaps.
-#[derive(Default)]
-struct Texts(Vec<(u64, String)>);
-
-impl Texts {
-    fn at(&mut self, index: u64) -> &mut String {
-        let found = self.0.iter().rposition(|(i, _)| *i == index);
-        let at = found.unwrap_or_else(|| {
-            self.0.push((index, String::new()));
-            self.0.len() - 1
-        });
-        &mut self.0[at].1
-    }
-
-    fn len(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.len()).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Those that have any text, in order.
-    fn filled(mut self) -> Vec<String> {
-        self.0.sort_by_key(|(index, _)| *index);
-        self.0.into_iter().map(|(_, text)| text).filter(|text| !text.is_empty()).collect()
+/// Adds what an older telling alone says.
+fn fill(new: &mut Node<'static>, old: Node<'static>) {
+    match (&mut *new, old) {
+        (Node::Object(_), Node::Object(old)) => {
+            old.into_iter().for_each(|(name, old)| fill(new.entry(&name), old));
+        }
+        (Node::List(new), Node::List(old)) if !new.is_empty() => {
+            new.iter_mut().zip(old).for_each(|(new, old)| fill(new, old));
+        }
+        (new, old) if new.says_nothing() && !old.says_nothing() => *new = old,
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, golden, round_trip, with_request};
+    use super::super::super::laws::{Outcome, golden, native};
     use super::super::Responses;
     use super::*;
-    use crate::reply::{RawAnswer, RawBody};
-    use serde_json::json;
+    use crate::reply::{Answer, Part, RawAnswer, RawBody};
 
     fn streamed(events: &[&str]) -> Outcome {
         let body: String = events.iter().map(|e| format!("data: {e}\n\n")).collect();
@@ -538,27 +335,29 @@ mod tests {
         assert_eq!((reply.finish.as_deref(), reply.id.as_deref()), (Some("tool_calls"), Some("r")));
     }
 
+    /// What is kept of a stream.
+    fn kept(events: &[&str]) -> Node<'static> {
+        let body: String = events.iter().map(|e| format!("data: {e}\n\n")).collect();
+        golden(&Responses, Framing::Sse, body.as_bytes());
+        native(&Responses, Framing::Sse, body.as_bytes())
+    }
+
     #[test]
     fn completed_with_output_is_what_counts() {
         let ended = r#"{"type":"response.completed","response":{"status":"completed","output":[
             {"type":"reasoning","summary":[{"type":"summary_text","text":"a"},{"type":"summary_text","text":"b"}],"encrypted_content":"e"},
             {"type":"web_search_call","id":"ws","action":{"type":"search"}},
             {"type":"message","phase":"final_answer","content":[{"type":"output_text","text":"x","annotations":[{"type":"url_citation","url":"u"}]},{"type":"output_text","text":"y"}]}]}}"#;
-        let reply = streamed(&[TEXT, &ended.replace('\n', "")]).turn();
+        let ended = ended.replace('\n', "");
+        let reply = streamed(&[TEXT, &ended]).turn();
         assert_eq!((reply.content(), reply.reasoning()), ("xy".into(), "ab".into()));
-        let signature = |p: &Part| if let Part::Reasoning { signature, .. } = p { signature.clone() } else { None };
-        assert_eq!(reply.parts.iter().map(signature).collect::<Vec<_>>(), [None, Some("e".into()), None, None, None]);
-        let own = |item: Value| Part::verbatim(WIRE, &item);
-        assert_eq!(reply.parts[2], own(json!({"type": "web_search_call", "id": "ws", "action": {"type": "search"}})));
-        assert_eq!(
-            reply.parts[4],
-            own(json!({"annotations": [{"type": "url_citation", "url": "u"}], "phase": "final_answer"}))
-        );
-        let ask = r#"{"model":"m","stream":true,"input":"hi"}"#;
-        with_request("/v1/responses", ask, |codec, request| {
-            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
-            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
-        });
+        let thought = |text: &str, signature: Option<&str>| Part::Reasoning {
+            text: text.into(),
+            signature: signature.map(str::to_owned),
+        };
+        assert_eq!(reply.parts, [thought("a", None), thought("b", Some("e")), Part::text("x"), Part::text("y")]);
+        let event = Node::parse(&ended).unwrap();
+        assert_eq!(Some(&kept(&[TEXT, &ended])), event.get("response"));
     }
 
     #[test]
@@ -593,7 +392,8 @@ mod tests {
         let refusal = r#"{"type":"response.refusal.delta","output_index":1,"content_index":0,"delta":"no"}"#;
         let reply = streamed(&[reasoning, refusal, refusal, ENDED]).turn();
         assert_eq!((reply.reasoning(), reply.refusal.as_deref()), ("hm".into(), Some("nono")));
-        assert_eq!(reply.reasoning_field.as_deref(), Some("reasoning_text"));
+        let item = r#"{"type":"reasoning","content":[{"text":"hm","type":"reasoning_text"}]}"#;
+        assert_eq!(kept(&[reasoning, ENDED]).at("/output/0"), Node::parse(item).ok().as_ref());
     }
 
     #[test]

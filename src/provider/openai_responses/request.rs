@@ -2,34 +2,64 @@
 //! <https://platform.openai.com/docs/api-reference/responses/create>
 
 use super::super::{BadRequest, Call};
+use super::ECHOED;
 use crate::frame::Framing;
 use crate::request::{Content, Kind, Message, Request, Role, Str};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 
-#[derive(Deserialize)]
+/// What of a request's body is read; what the answer repeats is kept as it came.
+#[derive(Default)]
 pub(super) struct Body<'a> {
-    #[serde(borrow, default)]
     model: Option<Str<'a>>,
-    #[serde(borrow, default)]
     input: Option<Input<'a>>,
-    #[serde(borrow, default)]
-    instructions: Content<'a>,
-    #[serde(default)]
-    stream: Option<bool>,
-    #[serde(borrow, default)]
-    tools: Option<Vec<Tool<'a>>>,
-    #[serde(borrow, default)]
-    text: Option<Text<'a>>,
-    /// A stored prompt, which may bring the model and the input.
-    #[serde(default)]
-    prompt: Option<IgnoredAny>,
-    #[serde(default)]
-    previous_response_id: Option<IgnoredAny>,
-    #[serde(default)]
-    conversation: Option<IgnoredAny>,
+    stream: bool,
+    /// The input, or what comes before it, is stored at the service.
+    stored: bool,
+    echo: Vec<(&'static str, &'a RawValue)>,
 }
+
+impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> de::Visitor<'de> for BodyVisitor {
+    type Value = Body<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Body<'de>, A::Error> {
+        let mut body = Body::default();
+        while let Some(Str(name)) = members.next_key()? {
+            match &*name {
+                "model" => body.model = members.next_value()?,
+                "input" => body.input = members.next_value()?,
+                "stream" => body.stream = members.next_value::<Option<bool>>()?.unwrap_or(false),
+                "conversation" => body.stored |= members.next_value::<Option<IgnoredAny>>()?.is_some(),
+                name => match ECHOED.iter().find(|echoed| **echoed == name) {
+                    Some(echoed) => body.echo.push((echoed, members.next_value()?)),
+                    None => drop(members.next_value::<IgnoredAny>()?),
+                },
+            }
+        }
+        body.echo.retain(|(_, raw)| raw.get() != "null");
+        body.stored |= body.echo.iter().any(|(name, _)| STORED.contains(name));
+        Ok(body)
+    }
+}
+
+/// Members that bring input which is stored at the service; a prompt may bring the model as well.
+const PROMPT: &str = "prompt";
+const STORED: [&str; 2] = [PROMPT, "previous_response_id"];
 
 #[derive(Deserialize)]
 struct Tool<'a> {
@@ -42,7 +72,7 @@ struct Tool<'a> {
     tools: Option<Vec<Tool<'a>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Text<'a> {
     #[serde(borrow, default)]
     format: Option<Format<'a>>,
@@ -57,29 +87,35 @@ struct Format<'a> {
 impl<'a> Body<'a> {
     pub(super) fn into_request(self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
         let mut request = Request::new(Kind::Chat);
+        let Content(instructions) = self.of("instructions")?;
+        let (tools, text) = (self.of::<Option<Vec<Tool<'a>>>>("tools")?, self.of::<Text<'a>>("text")?);
         request.model = match (self.model, call.param("deployment")) {
             (Some(model), _) => model.0,
             (None, Some(deployment)) => deployment.clone(),
-            (None, None) if self.prompt.is_some() => "".into(),
+            (None, None) if self.echo.iter().any(|(name, _)| *name == PROMPT) => "".into(),
             (None, None) => return Err(BadRequest::field("model", "missing required parameter: 'model'")),
         };
-        let stored = self.prompt.or(self.previous_response_id).or(self.conversation);
-        if self.input.is_none() && stored.is_none() {
+        if self.input.is_none() && !self.stored {
             return Err(BadRequest::field("input", "missing required parameter: 'input'"));
         }
-        if !self.instructions.0.is_empty() {
-            request.messages.push(Message::new(Role::System, self.instructions.0));
+        if !instructions.is_empty() {
+            request.messages.push(Message::new(Role::System, instructions));
         }
         request.messages.extend(self.input.into_iter().flat_map(|input| input.0));
-        if self.stream.unwrap_or(false) {
+        if self.stream {
             request.framing = Framing::Sse;
         }
         request.include_usage = true;
-        for tool in self.tools.into_iter().flatten() {
-            tool.offer(&mut request);
-        }
-        request.response_format = self.text.and_then(|t| t.format).and_then(|f| f.kind).map(|k| k.0);
+        tools.into_iter().flatten().for_each(|tool| tool.offer(&mut request));
+        request.response_format = text.format.and_then(|format| format.kind).map(|kind| kind.0);
+        request.echo = self.echo.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw))).collect();
         Ok(request)
+    }
+
+    /// Reads a member that was kept as it came.
+    fn of<T: Deserialize<'a> + Default>(&self, name: &str) -> Result<T, BadRequest> {
+        let Some((_, raw)) = self.echo.iter().find(|(echoed, _)| *echoed == name) else { return Ok(T::default()) };
+        serde_json::from_str(raw.get()).map_err(|e| BadRequest::field(name, format!("'{name}' is not valid: {e}")))
     }
 }
 
@@ -153,17 +189,18 @@ impl<'a> Item<'a> {
     fn add_to(self, messages: &mut Vec<Message<'a>>) {
         match self.kind.as_deref().unwrap_or("message") {
             "message" => messages.push(Message::new(role(self.role.as_deref()), self.content.0)),
-            // Calls that follow a message or each other are one turn of the model.
-            kind if kind.ends_with("_call") => {
-                let goes_on = messages.last().is_some_and(|last| last.role == Role::Assistant);
-                // Without this id it is a tool that OpenAI ran.
-                messages.extend(self.call_id.filter(|_| !goes_on).map(|_| Message::new(Role::Assistant, "")));
+            // Calls that follow a message or each other are one turn of the model, and so are references to what is stored:
+            // clients refer to what the model said. Without a call's id it is a tool that OpenAI ran.
+            kind if kind == "item_reference" || (kind.ends_with("_call") && self.call_id.is_some()) => {
+                if messages.last().is_none_or(|last| last.role != Role::Assistant) {
+                    messages.push(Message::new(Role::Assistant, ""));
+                }
             }
             kind if kind.ends_with("_call_output") => {
                 let tool_call_id = self.call_id.map(|id| id.0);
                 messages.push(Message { tool_call_id, ..Message::new(Role::Tool, self.output.0) });
             }
-            _ => {} // reasoning, references to stored items, tools of OpenAI's own
+            _ => {} // reasoning, tools of OpenAI's own
         }
     }
 }

@@ -1,134 +1,56 @@
-//! What a client gets, whole and as events; members in the order AWS sends them: by name.
+//! A turn as an answer, and an answer as events; members in the order AWS sends them: by name.
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStreamOutput.html>
 
 use super::super::padding;
-use super::{FINISH, USAGE};
+use super::{BASE64, FINISH, USAGE};
 use crate::frame::{Frames, eventstream};
-use crate::provider::{Encoding, answer_usage, finish_out, pieces};
-use crate::reply::{Part, Reply, Usage};
+use crate::json::{self, Members, Node, object};
+use crate::provider::{Encoding, finish_out, growth, pieces, usage_node};
+use crate::reply::{Part, Reply};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The turn as one JSON object.
-pub(super) fn whole(reply: &Reply, to: &Encoding<'_>) -> Vec<u8> {
-    let usage = answer_usage(&USAGE, reply, to.request);
-    json(&Whole {
-        metrics: METRICS,
-        output: Output { message: MessageOut { content: blocks(reply, to), role: role(reply) } },
-        stop_reason: &finish_out(&FINISH, reply.finish_word()),
-        usage: &usage,
-    })
-}
+/// Members of an answer that come with the event that ends its message; all others come with the last event.
+const OF_STOP: [&str; 2] = ["additionalModelResponseFields", "stopReason"];
 
-/// The turn as events.
-pub(super) fn stream(reply: &Reply, to: &Encoding<'_>) -> Frames {
-    let mut stream = Stream { frames: Frames::default(), to };
-    stream.event("messageStart", |p| MessageStart { p, role: role(reply) });
-    for (index, block) in blocks(reply, to).iter().enumerate() {
-        stream.block(index, block);
-    }
-    let stop_reason = finish_out(&FINISH, reply.finish_word());
-    stream.event("messageStop", |p| MessageStop { p, stop_reason: &stop_reason });
-    let usage = answer_usage(&USAGE, reply, to.request);
-    stream.event("metadata", |p| Metadata { metrics: METRICS, p, usage: &usage });
-    stream.frames
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Whole<'a> {
-    metrics: Metrics,
-    output: Output<'a>,
-    stop_reason: &'a str,
-    usage: &'a Usage,
-}
-
-/// A client may read it and must find it; a replay has no model that took its time.
-const METRICS: Metrics = Metrics { latency_ms: 0 };
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metrics {
-    latency_ms: u64,
-}
-
-#[derive(Serialize)]
-struct Output<'a> {
-    message: MessageOut<'a>,
-}
-
-#[derive(Serialize)]
-struct MessageOut<'a> {
-    content: Vec<BlockOut<'a>>,
-    role: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum BlockOut<'a> {
-    Text(&'a str),
-    ReasoningContent(ReasoningOut<'a>),
-    ToolUse(ToolUseOut<'a>),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum ReasoningOut<'a> {
-    ReasoningText {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<&'a str>,
-        text: &'a str,
-    },
-    RedactedContent(Cow<'a, str>),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolUseOut<'a> {
-    #[serde(serialize_with = "document")]
-    input: &'a str,
-    name: &'a str,
-    tool_use_id: Cow<'a, str>,
-}
-
-/// Writes arguments as the JSON they are; what is no JSON (a call cut at its token limit) as an object that holds it.
-fn document<S: Serializer>(arguments: &&str, serializer: S) -> Result<S::Ok, S::Error> {
-    match serde_json::from_str::<&RawValue>(arguments) {
-        Ok(raw) => raw.serialize(serializer),
-        Err(_) if arguments.trim_ascii().is_empty() => serializer.serialize_map(Some(0))?.end(),
-        Err(_) => serializer.collect_map([("_raw", arguments)]),
-    }
-}
-
-/// A turn's blocks. A refusal, which has no member of its own here, stands for text that is not there.
-fn blocks<'a>(reply: &'a Reply, to: &Encoding<'_>) -> Vec<BlockOut<'a>> {
+pub(super) fn write<'r>(reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
     let mut calls = 0;
-    let mut blocks: Vec<_> = reply.parts.iter().filter_map(|part| block(part, &mut calls, to)).collect();
-    if let Some(refusal) = reply.refusal.as_deref().filter(|_| reply.content().is_empty()) {
-        blocks.push(BlockOut::Text(refusal));
+    let mut blocks: Vec<Node<'r>> = reply.parts.iter().filter_map(|part| block(part, &mut calls, to)).collect();
+    // A refusal, which has no member of its own here, stands for text that is not there.
+    let refusal = reply.refusal.as_deref().filter(|_| reply.content().is_empty());
+    blocks.extend(refusal.map(|text| object! { "text": text }));
+    object! {
+        // A client may read it and must find it; a replay has no model that took its time.
+        "metrics": object! { "latencyMs": 0i64 },
+        "output": object! {
+            "message": object! { "content": blocks, "role": reply.role.as_deref().unwrap_or("assistant") },
+        },
+        "stopReason": finish_out(&FINISH, reply.finish_word()),
+        "usage": usage_node(&USAGE, reply, to.request),
     }
-    blocks
 }
 
-fn block<'a>(part: &'a Part, calls: &mut usize, to: &Encoding<'_>) -> Option<BlockOut<'a>> {
+fn block<'r>(part: &'r Part, calls: &mut usize, to: &Encoding<'_>) -> Option<Node<'r>> {
     Some(match part {
         Part::Text { text, .. } if text.is_empty() => return None,
-        Part::Text { text, .. } => BlockOut::Text(text),
+        Part::Text { text, .. } => object! { "text": &**text },
         Part::Reasoning { text, signature: None } if text.is_empty() => return None,
         Part::Reasoning { text, signature } => {
-            BlockOut::ReasoningContent(ReasoningOut::ReasoningText { signature: signature.as_deref(), text })
+            let mut said = object! { "text": &**text };
+            if let Some(signature) = signature {
+                said = object! { "signature": &**signature, "text": &**text };
+            }
+            object! { "reasoningContent": object! { "reasoningText": said } }
         }
-        Part::RedactedReasoning(data) => BlockOut::ReasoningContent(ReasoningOut::RedactedContent(blob(data))),
+        Part::RedactedReasoning(data) => object! { "reasoningContent": object! { "redactedContent": blob(data) } },
         Part::Verbatim(_) => return None,
         Part::ToolCall(call) => {
             *calls += 1;
-            let made_up = || Cow::Owned(to.id("tooluse_", *calls));
-            let tool_use_id = call.id.as_deref().map_or_else(made_up, Cow::Borrowed);
-            BlockOut::ToolUse(ToolUseOut { input: &call.arguments, name: &call.name, tool_use_id })
+            object! { "toolUse": object! {
+                "input": growth::of_arguments(&call.arguments, to.request.streamed()),
+                "name": &*call.name,
+                "toolUseId": call.id.as_deref().map_or_else(|| Cow::Owned(to.id("tooluse_", *calls)), Cow::Borrowed),
+            } }
         }
     })
 }
@@ -138,119 +60,156 @@ fn blob(data: &str) -> Cow<'_, str> {
     if BASE64.decode(data).is_ok() { Cow::Borrowed(data) } else { Cow::Owned(BASE64.encode(data)) }
 }
 
-fn role(reply: &Reply) -> &str {
-    reply.role.as_deref().unwrap_or("assistant")
+// ---------------------------------------------------------------------------------------------------------- streams
+
+pub(super) fn stream(native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+    let mut stream = Stream { frames: Frames::default(), to, index: 0 };
+    let message = native.at("/output/message").unwrap_or(&Node::Null);
+    stream.event("messageStart", without(message, &["content"]));
+    for block in message.get("content").map_or(&[][..], Node::items) {
+        stream.block(block);
+        stream.event("contentBlockStop", stream.numbered());
+        stream.index += 1;
+    }
+    let (stop, mut last): (Members<'_>, Members<'_>) =
+        without(native, &["output"]).into_iter().partition(|(name, _)| OF_STOP.contains(&&**name));
+    // What else it may put out has no event of its own.
+    let output = native.get("output").map(|output| without(output, &["message"])).unwrap_or_default();
+    if !output.is_empty() {
+        last.push(("output".into(), Node::Object(output)));
+    }
+    stream.event("messageStop", stop);
+    stream.event("metadata", last);
+    stream.frames
 }
 
-#[derive(Serialize)]
-struct MessageStart<'a> {
-    p: &'a str,
-    role: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockStart<'a> {
-    content_block_index: usize,
-    p: &'a str,
-    start: StartOut<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum StartOut<'a> {
-    #[serde(rename_all = "camelCase")]
-    ToolUse { name: &'a str, tool_use_id: &'a str },
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockDelta<'a> {
-    content_block_index: usize,
-    delta: DeltaOut<'a>,
-    p: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum DeltaOut<'a> {
-    Text(&'a str),
-    ToolUse { input: &'a str },
-    ReasoningContent(ReasoningDeltaOut<'a>),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum ReasoningDeltaOut<'a> {
-    Text(&'a str),
-    Signature(&'a str),
-    RedactedContent(&'a str),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BlockStop<'a> {
-    content_block_index: usize,
-    p: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageStop<'a> {
-    p: &'a str,
-    stop_reason: &'a str,
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
-    metrics: Metrics,
-    p: &'a str,
-    usage: &'a Usage,
+/// An object's members that say more than null, without these.
+fn without<'n>(object: &Node<'n>, names: &[&str]) -> Members<'n> {
+    let said = |(name, value): &&(Cow<'n, str>, Node<'n>)| !names.contains(&&**name) && !matches!(value, Node::Null);
+    object.members().iter().filter(said).cloned().collect()
 }
 
 /// The events of a streamed answer.
 struct Stream<'a> {
     frames: Frames,
     to: &'a Encoding<'a>,
+    /// The block that is being sent.
+    index: usize,
 }
 
 impl Stream<'_> {
-    fn event<T: Serialize>(&mut self, name: &str, event: impl FnOnce(&'static str) -> T) {
-        let json = json(&event(padding(self.to, self.frames.ends.len())));
+    /// An event of these members and its padding.
+    fn event(&mut self, name: &str, mut members: Members<'_>) {
+        members.push(("p".into(), padding(self.to, self.frames.ends.len()).into()));
+        members.sort_by(|a, b| a.0.cmp(&b.0));
+        let json = Node::Object(members).to_bytes();
         self.frames.push(|out| eventstream::encode(name, &json, out));
     }
 
-    /// Only tools have a start; what else a block is, its first delta says.
-    fn block(&mut self, content_block_index: usize, block: &BlockOut<'_>) {
-        let chars = self.to.chunk_chars;
-        match block {
-            BlockOut::Text(text) => {
-                pieces(text, chars).for_each(|piece| self.delta(content_block_index, DeltaOut::Text(piece)));
-            }
-            BlockOut::ReasoningContent(ReasoningOut::ReasoningText { signature, text }) => {
-                let pieces = pieces(text, chars).map(ReasoningDeltaOut::Text);
-                for delta in pieces.chain(signature.map(ReasoningDeltaOut::Signature)) {
-                    self.delta(content_block_index, DeltaOut::ReasoningContent(delta));
-                }
-            }
-            BlockOut::ReasoningContent(ReasoningOut::RedactedContent(data)) => {
-                let delta = DeltaOut::ReasoningContent(ReasoningDeltaOut::RedactedContent(data));
-                self.delta(content_block_index, delta);
-            }
-            BlockOut::ToolUse(ToolUseOut { input, name, tool_use_id }) => {
-                let start = StartOut::ToolUse { name, tool_use_id };
-                self.event("contentBlockStart", |p| BlockStart { content_block_index, p, start });
-                pieces(input, chars).for_each(|input| self.delta(content_block_index, DeltaOut::ToolUse { input }));
-            }
-        }
-        self.event("contentBlockStop", |p| BlockStop { content_block_index, p });
+    fn numbered(&self) -> Members<'static> {
+        vec![("contentBlockIndex".into(), self.index.into())]
     }
 
-    fn delta(&mut self, content_block_index: usize, delta: DeltaOut<'_>) {
-        self.event("contentBlockDelta", |p| BlockDelta { content_block_index, delta, p });
+    fn start(&mut self, block: Node<'_>) {
+        let mut members: Members<'_> = self.numbered();
+        members.push(("start".into(), block));
+        self.event("contentBlockStart", members);
+    }
+
+    fn delta(&mut self, delta: Node<'_>) {
+        let mut members: Members<'_> = self.numbered();
+        members.push(("delta".into(), delta));
+        self.event("contentBlockDelta", members);
+    }
+
+    /// The deltas of a text, written once but for its pieces: what stands around one, what an empty text needs.
+    fn texts(&mut self, text: &str, (opens, closes): (&str, &str)) {
+        let empty = text.is_empty().then_some("");
+        for piece in empty.into_iter().chain(pieces(text, self.to.chunk_chars)) {
+            let mut json = format!(r#"{{"contentBlockIndex":{},"delta":{opens}"#, self.index).into_bytes();
+            json::string(piece, &mut json);
+            json.extend_from_slice(closes.as_bytes());
+            json.extend_from_slice(b",\"p\":");
+            json::string(padding(self.to, self.frames.ends.len()), &mut json);
+            json.push(b'}');
+            self.frames.push(|out| eventstream::encode("contentBlockDelta", &json, out));
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.texts(text, (r#"{"text":"#, "}"));
+    }
+
+    /// Only tools and their like have a start; what else a block is, its first delta says. A block of a kind that has no
+    /// delta is all in its start.
+    fn block(&mut self, block: &Node<'_>) {
+        match block.members() {
+            [(kind, Node::Text(text))] if kind == "text" => self.text(text),
+            [(kind, cited)] if kind == "citationsContent" && is_cited(cited) => self.cited(cited),
+            [(kind, reasoning)] if kind == "reasoningContent" && is_reasoning(reasoning) => self.reasoning(reasoning),
+            [(kind, tool @ Node::Object(_))] if kind == "toolUse" => {
+                self.start(Node::Object(vec![(kind.clone(), Node::Object(without(tool, &["input"])))]));
+                if let Some(text) = tool.get("input").and_then(growth::to_pieces) {
+                    self.texts(&text, (r#"{"toolUse":{"input":"#, "}}"));
+                }
+            }
+            [(kind, result @ Node::Object(_))] if kind == "toolResult" => {
+                self.start(Node::Object(vec![(kind.clone(), Node::Object(without(result, &["content"])))]));
+                for item in result.get("content").map_or(&[][..], Node::items) {
+                    self.delta(object! { "toolResult": vec![item.clone()] });
+                }
+            }
+            [(kind, image @ Node::Object(_))] if kind == "image" => {
+                let of_delta = ["source", "error"];
+                self.start(Node::Object(vec![(kind.clone(), Node::Object(without(image, &of_delta)))]));
+                let rest = without(image, &[]).into_iter().filter(|(name, _)| of_delta.contains(&&**name));
+                self.delta(object! { "image": Node::Object(rest.collect()) });
+            }
+            _ => self.start(block.clone()),
+        }
+    }
+
+    fn cited(&mut self, cited: &Node<'_>) {
+        let texts = cited.get("content").map_or(&[][..], Node::items);
+        if !texts.is_empty() {
+            self.text(&texts.iter().filter_map(|text| text.str("text")).collect::<String>());
+        }
+        for citation in cited.get("citations").map_or(&[][..], Node::items) {
+            self.delta(object! { "citation": citation.clone() });
+        }
+    }
+
+    fn reasoning(&mut self, reasoning: &Node<'_>) {
+        if reasoning.get("redactedContent").is_some() {
+            return self.delta(object! { "reasoningContent": reasoning.clone() });
+        }
+        let said = reasoning.get("reasoningText").unwrap_or(&Node::Null);
+        if let Some(text) = said.str("text") {
+            self.texts(text, (r#"{"reasoningContent":{"text":"#, "}}"));
+        }
+        for member in without(said, &["text"]) {
+            self.delta(object! { "reasoningContent": Node::Object(vec![member]) });
+        }
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these structs have string keys only")
+/// Text with its sources, in the form that deltas make: one text at most. What is whole may have several, which a stream
+/// has no way to tell apart: they come as one.
+fn is_cited(cited: &Node<'_>) -> bool {
+    let texts = |node: &Node<'_>| matches!(node.members(), [(name, Node::Text(_))] if name == "text");
+    let member = |(name, value): &(Cow<'_, str>, Node<'_>)| match (&**name, value) {
+        ("content", Node::List(items)) => !items.is_empty() && items.iter().all(texts),
+        ("citations", Node::List(_)) => true,
+        _ => false,
+    };
+    !cited.members().is_empty() && cited.members().iter().all(member)
+}
+
+/// Reasoning in one of its two forms.
+fn is_reasoning(reasoning: &Node<'_>) -> bool {
+    match reasoning.members() {
+        [(name, Node::Object(said))] if name == "reasoningText" => !said.is_empty(),
+        [(name, Node::Text(_))] => name == "redactedContent",
+        _ => false,
+    }
 }

@@ -1,24 +1,30 @@
-//! One turn of many events, or of one whole answer.
+//! One answer of many events, in the form of a whole one, or a whole one.
 
 use super::super::reported;
-use super::FINISH;
 use crate::frame::{Frame, Framing};
-use crate::provider::{Collapse, Fault, Progress, finish_in, parse_frame};
-use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
-use crate::request::Str;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::json::{Members, Node, Walk, object};
+use crate::provider::{Collapse, Collapsed, Fault, Progress, growth, native_of};
 
-/// Puts the events of a stream, or the blocks of a whole answer, together.
-#[derive(Default)]
+/// Hides how long a text is.
+const PADDING: &str = "p";
+
+/// Puts the events of a stream together, or takes a whole answer.
 pub(super) struct Collapser {
     whole: bool,
-    reply: Reply,
-    /// The block that each part of the reply came from.
-    blocks: Vec<u64>,
-    progress: Option<Progress>,
+    answer: Node<'static>,
+    message: Node<'static>,
+    blocks: Vec<Growing>,
+    kept_bytes: usize,
+    progress: Progress,
+}
+
+/// A content block as it grows.
+struct Growing {
+    /// Its number, as events write it.
+    index: String,
+    block: Node<'static>,
+    /// The pieces of a tool's input.
+    input: String,
 }
 
 impl Collapse for Collapser {
@@ -26,35 +32,35 @@ impl Collapse for Collapser {
         if frame.exception {
             return Err(Fault::Upstream(reported(frame)));
         }
-        let event: Event<'_> = parse_frame(frame)?;
         if self.whole {
-            self.take_whole(event)?;
-        } else {
-            self.take_event(event, frame.event);
+            let answer = native_of(frame.data)?;
+            if !matches!(answer.at("/output/message"), Some(Node::Object(_))) {
+                return Err(match answer.str("message") {
+                    Some(message) => Fault::Upstream(message.to_owned()),
+                    None => Fault::Unreadable("an answer without output.message".into()),
+                });
+            }
+            self.answer = answer.into_owned();
+            self.kept_bytes = frame.data.len();
+            self.progress = Progress::Done;
+        } else if !self.take_piece(frame.data) {
+            self.take(frame.event, native_of(frame.data)?);
         }
-        Ok(self.progress.unwrap_or(Progress::More))
+        Ok(self.progress)
     }
 
     fn kept_bytes(&self) -> usize {
-        self.reply.kept_bytes()
+        self.kept_bytes
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            let mut reply = std::mem::take(&mut self.reply);
-            reply.parts.retain(|part| match part {
-                Part::Text { text, .. } | Part::Reasoning { text, signature: None } => !text.is_empty(),
-                _ => true,
-            });
-            for part in &mut reply.parts {
-                if let Part::ToolCall(call) = part
-                    && call.arguments.is_empty()
-                {
-                    call.arguments.push_str("{}"); // a tool without arguments may come without a delta
-                }
-            }
-            Answer::Turn(reply)
-        };
+    fn finish(&mut self) -> Collapsed {
+        let mut answer = std::mem::take(&mut self.answer);
+        if self.whole {
+            return answer.into();
+        }
+        let blocks = self.blocks.drain(..).map(Growing::finish).collect::<Vec<_>>();
+        self.message.set("content", blocks);
+        answer.entry("output").set("message", std::mem::take(&mut self.message));
         answer.into()
     }
 }
@@ -62,211 +68,165 @@ impl Collapse for Collapser {
 impl Collapser {
     /// A collapser for a body in this framing.
     pub(super) fn new(framing: Framing) -> Self {
-        Collapser { whole: framing == Framing::Whole, ..Collapser::default() }
-    }
-
-    fn take_event(&mut self, event: Event<'_>, name: &str) {
-        self.keep_role(event.role);
-        let block = event.content_block_index.unwrap_or(0);
-        for piece in [event.start, event.delta].into_iter().flatten() {
-            self.take(block, piece);
-        }
-        self.keep_end(event.stop_reason, event.usage);
-        if name == "metadata" && self.progress == Some(Progress::Finished) {
-            self.progress = Some(Progress::Done);
+        Collapser {
+            whole: framing == Framing::Whole,
+            answer: Node::Object(Vec::new()),
+            message: Node::Object(Vec::new()),
+            blocks: Vec::new(),
+            kept_bytes: 0,
+            progress: Progress::More,
         }
     }
 
-    fn take_whole(&mut self, event: Event<'_>) -> Result<(), Fault> {
-        let Some(message) = event.output.and_then(|output| output.message) else {
-            return Err(match event.message {
-                Some(message) => Fault::Upstream(message.0.into_owned()),
-                None => Fault::Unreadable("an answer without output.message".into()),
-            });
+    /// Takes an event that is nothing but a piece of the last block's text or input, which most of a stream consists of,
+    /// without taking it apart; whether it is one.
+    fn take_piece(&mut self, event: &[u8]) -> bool {
+        let Some(growing) = self.blocks.last_mut() else { return false };
+        let piece = std::str::from_utf8(event).ok().and_then(|event| piece(event, &growing.index));
+        let Some((is_input, literal)) = piece else { return false };
+        let kept = match (is_input, growing.block.get_mut(if is_input { "toolUse" } else { "text" })) {
+            (true, Some(_)) => &mut growing.input,
+            (false, Some(Node::Text(text))) => text.to_mut(),
+            _ => return false,
         };
-        self.keep_role(message.role);
-        for (block, piece) in (0..).zip(message.content.into_iter().flatten()) {
-            self.take(block, piece);
-        }
-        self.keep_end(event.stop_reason, event.usage);
-        self.progress = Some(Progress::Done);
-        Ok(())
+        self.kept_bytes += growth::append(kept, literal);
+        true
     }
 
-    fn keep_role(&mut self, role: Option<Str<'_>>) {
-        if let Some(role) = role.filter(|role| &**role != "assistant") {
-            self.reply.role = Some(role.0.into_owned());
+    fn take(&mut self, event: &str, node: Node<'_>) {
+        let Node::Object(mut members) = node else { return };
+        members.retain(|(name, value)| name != PADDING && !matches!(value, Node::Null));
+        match event {
+            "contentBlockStart" | "contentBlockDelta" => self.block(members),
+            "messageStart" => members.into_iter().for_each(|(name, value)| {
+                self.message.set(name.into_owned(), value.into_owned());
+            }),
+            "messageStop" | "metadata" => {
+                for (name, value) in members {
+                    if name == "stopReason" && self.progress == Progress::More {
+                        self.progress = Progress::Finished;
+                    }
+                    self.kept_bytes += value.kept_bytes();
+                    self.answer.set(name.into_owned(), value.into_owned());
+                }
+                if event == "metadata" && self.progress == Progress::Finished {
+                    self.progress = Progress::Done;
+                }
+            }
+            _ => {} // the end of a block, or an event of a later version
         }
     }
 
-    fn keep_end(&mut self, stop_reason: Option<Str<'_>>, usage: Option<Usage>) {
-        if let Some(word) = stop_reason {
-            self.reply.finish = Some(finish_in(&FINISH, &word));
-            self.progress.get_or_insert(Progress::Finished);
-        }
-        if usage.is_some() {
-            self.reply.usage = usage;
-        }
-    }
-
-    fn take(&mut self, block: u64, piece: Piece<'_>) {
-        let cited = piece.citations_content.and_then(|cited| cited.content).into_iter().flatten();
-        for more in piece.text.into_iter().chain(cited.filter_map(|cited| cited.text)) {
-            let part = self.part(block, |part| matches!(part, Part::Text { .. }), || Part::text(""));
-            if let Part::Text { text, .. } = part {
-                text.push_str(&more);
+    fn block(&mut self, members: Members<'_>) {
+        let index = members.iter().find(|(name, _)| name == "contentBlockIndex");
+        let index = index.map_or_else(|| "0".to_owned(), |(_, index)| index.to_json());
+        for (name, value) in members {
+            self.kept_bytes += value.kept_bytes();
+            match &*name {
+                "start" => {
+                    self.blocks.push(Growing { index: index.clone(), block: value.into_owned(), input: String::new() });
+                }
+                "delta" => {
+                    let Node::Object(pieces) = value else { continue };
+                    pieces.into_iter().for_each(|(kind, piece)| self.open(&index, &kind, &piece).grow(&kind, piece));
+                }
+                _ => {}
             }
         }
-        if let Some(piece) = piece.tool_use {
-            self.take_call(block, piece);
-        }
-        if let Some(piece) = piece.reasoning_content {
-            self.take_reasoning(block, piece);
-        }
     }
 
-    fn take_call(&mut self, block: u64, piece: ToolUsePiece<'_>) {
-        let whole = self.whole;
-        let new = || Part::ToolCall(ToolCall::default());
-        let Part::ToolCall(call) = self.part(block, |part| matches!(part, Part::ToolCall(_)), new) else { return };
-        if let Some(name) = piece.name {
-            call.name = name.0.into_owned();
-        }
-        if let Some(id) = piece.tool_use_id {
-            call.id = Some(id.0.into_owned());
-        }
-        let Some(input) = piece.input else { return };
-        match serde_json::from_str(input.get()) {
-            Ok(Str(text)) if !whole => call.arguments.push_str(&text),
-            _ => call.arguments.push_str(input.get()),
-        }
-    }
-
-    fn take_reasoning(&mut self, block: u64, piece: ReasoningPiece<'_>) {
-        if let Some(data) = piece.redacted_content {
-            self.blocks.push(block);
-            self.reply.parts.push(Part::RedactedReasoning(from_blob(&data)));
-            return;
-        }
-        let (more, proof) = match piece.reasoning_text {
-            Some(whole) => (whole.text, whole.signature),
-            None => (piece.text, piece.signature),
-        };
-        let new = || Part::Reasoning { text: String::new(), signature: None };
-        let part = self.part(block, |part| matches!(part, Part::Reasoning { .. }), new);
-        let Part::Reasoning { text, signature } = part else { return };
-        text.push_str(more.as_deref().unwrap_or(""));
-        if let Some(proof) = proof {
-            signature.get_or_insert_default().push_str(&proof);
-        }
-    }
-
-    /// The part of this kind that this block grows; a new one at its first piece.
-    fn part(&mut self, block: u64, kind: fn(&Part) -> bool, new: impl FnOnce() -> Part) -> &mut Part {
-        let parts = &mut self.reply.parts;
-        let at = self.blocks.iter().zip(parts.iter()).rposition(|(b, part)| *b == block && kind(part));
+    /// The block of this number that a piece belongs to; a new one where there is none of its kind.
+    fn open(&mut self, index: &str, kind: &str, piece: &Node<'_>) -> &mut Growing {
+        let at = self.blocks.iter().rposition(|growing| growing.index == index && growing.takes(kind, piece));
         let at = at.unwrap_or_else(|| {
-            self.blocks.push(block);
-            parts.push(new());
-            parts.len() - 1
+            let block = Node::Object(Vec::new());
+            self.blocks.push(Growing { index: index.to_owned(), block, input: String::new() });
+            self.blocks.len() - 1
         });
-        &mut parts[at]
+        &mut self.blocks[at]
     }
 }
 
-/// Redacted reasoning as it was before an encoder made base64 of it, where it was not base64 itself.
-fn from_blob(base64: &str) -> String {
-    let text = BASE64.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let foreign = |text: &String| !text.contains(char::is_control) && BASE64.decode(text).is_err();
-    text.filter(foreign).unwrap_or_else(|| base64.to_owned())
+/// The member that texts and their sources come to, once there is a source.
+const CITED: &str = "citationsContent";
+
+impl Growing {
+    fn takes(&self, kind: &str, piece: &Node<'_>) -> bool {
+        match kind {
+            _ if self.block.members().is_empty() => true,
+            "text" | "citation" => self.block.get("text").is_some() || self.block.get(CITED).is_some(),
+            // Each is a whole of its own.
+            "reasoningContent" if piece.get("redactedContent").is_some() => false,
+            "reasoningContent" => self.block.at("/reasoningContent/reasoningText").is_some(),
+            kind => self.block.get(kind).is_some(),
+        }
+    }
+
+    fn grow(&mut self, kind: &str, piece: Node<'_>) {
+        let block = &mut self.block;
+        match (kind, piece) {
+            ("text", Node::Text(more)) => match block.get_mut(CITED) {
+                Some(cited) => {
+                    let texts = cited.entry("content");
+                    match texts {
+                        Node::List(texts) if !texts.is_empty() => growth::grow(texts[0].entry("text"), more.into()),
+                        texts => *texts = vec![object! { "text": more.into_owned() }].into(),
+                    }
+                }
+                None => growth::grow(block.entry("text"), more.into()),
+            },
+            ("citation", citation) => {
+                if let Some(text) = block.remove("text") {
+                    block.set(CITED, object! { "content": vec![object! { "text": text }] });
+                }
+                growth::grow(block.entry(CITED).entry("citations"), vec![citation].into());
+            }
+            ("toolUse", Node::Object(members)) => {
+                for (name, value) in members {
+                    match (&*name, value) {
+                        ("input", Node::Text(more)) => self.input.push_str(&more),
+                        (name, value) => growth::grow(block.entry(kind).entry(name), value),
+                    }
+                }
+            }
+            ("toolResult", items @ Node::List(_)) => growth::grow(block.entry(kind).entry("content"), items),
+            ("reasoningContent", piece) if piece.get("redactedContent").is_none() => {
+                growth::grow(block.entry(kind).entry("reasoningText"), piece);
+            }
+            (kind, piece) => growth::grow(block.entry(kind), piece),
+        }
+    }
+
+    fn finish(self) -> Node<'static> {
+        let Growing { mut block, input, .. } = self;
+        if let Some(tool) = block.get_mut("toolUse") {
+            if !input.is_empty() {
+                tool.set("input", growth::of_pieces(&input).into_owned());
+            } else if tool.get("input").is_none() {
+                tool.set("input", Node::Object(Vec::new())); // a tool without arguments may come without a delta
+            }
+        }
+        block
+    }
 }
 
-/// Any event of a stream, or the whole answer: of each only what is kept.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    role: Option<Str<'a>>,
-    #[serde(default)]
-    content_block_index: Option<u64>,
-    #[serde(borrow, default)]
-    start: Option<Piece<'a>>,
-    #[serde(borrow, default)]
-    delta: Option<Piece<'a>>,
-    #[serde(borrow, default)]
-    stop_reason: Option<Str<'a>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(borrow, default)]
-    output: Option<OutputIn<'a>>,
-    #[serde(borrow, default)]
-    message: Option<Str<'a>>,
-}
-
-#[derive(Deserialize)]
-struct OutputIn<'a> {
-    #[serde(borrow, default)]
-    message: Option<MessageIn<'a>>,
-}
-
-#[derive(Deserialize)]
-struct MessageIn<'a> {
-    #[serde(borrow, default)]
-    role: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    content: Option<Vec<Piece<'a>>>,
-}
-
-/// A block's start, a piece of it, or all of it.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Piece<'a> {
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    tool_use: Option<ToolUsePiece<'a>>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<ReasoningPiece<'a>>,
-    /// Text with its sources; in a stream the text comes on its own.
-    #[serde(borrow, default)]
-    citations_content: Option<Cited<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolUsePiece<'a> {
-    #[serde(borrow, default)]
-    tool_use_id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    name: Option<Str<'a>>,
-    /// A piece of its JSON text, or the JSON itself where the answer is whole.
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReasoningPiece<'a> {
-    #[serde(borrow, default)]
-    reasoning_text: Option<ReasoningText<'a>>,
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    signature: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    redacted_content: Option<Str<'a>>,
-}
-
-#[derive(Deserialize)]
-struct ReasoningText<'a> {
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    signature: Option<Str<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Cited<'a> {
-    #[serde(borrow, default)]
-    content: Option<Vec<Piece<'a>>>,
+/// What an event adds to the block of this number, as a JSON string, where it says nothing else; whether it is input.
+fn piece<'a>(event: &'a str, index: &str) -> Option<(bool, &'a str)> {
+    let mut said = None;
+    let mut walk = Walk::new(event);
+    walk.object(|walk, name| match name {
+        "contentBlockIndex" => walk.eat(index),
+        PADDING => walk.string().map(drop),
+        "delta" => walk.object(|walk, name| match name {
+            "text" => walk.literal().map(|literal| said = Some((false, literal))),
+            "toolUse" => walk.object(|walk, name| match name {
+                "input" => walk.literal().map(|literal| said = Some((true, literal))),
+                _ => None,
+            }),
+            _ => None,
+        }),
+        _ => None,
+    })?;
+    walk.end()?;
+    said
 }

@@ -4,14 +4,18 @@
 
 mod answer;
 mod collapse;
+mod read;
 mod request;
 
 use crate::frame::{Frames, Framing};
+use crate::json::Node;
 use crate::provider::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Encoding, FinishWords, Places, Results, Shape,
+    UsageShape,
 };
-use crate::reply::Answer;
-use crate::request::{Kind, Request};
+use crate::reply::Reply;
+use crate::request::Request;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseResponse.html>, `stopReason`.
 static FINISH: FinishWords = FinishWords {
@@ -47,6 +51,22 @@ static USAGE: UsageShape = UsageShape {
 /// The headers' end of the last event of a stream: the value of `:event-type`, with its type and length.
 const METADATA: &[u8] = b":event-type\x07\x00\x08metadata";
 
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html>; `requestMetadata` is for the
+/// logs alone.
+static PLACES: Places = Places {
+    ids: &["/messages/*/content/*/toolUse/toolUseId", "/messages/*/content/*/toolResult/toolUseId"],
+    json: &[],
+    plain: &[
+        "/messages/*/content/*",
+        "/messages/*/content/*/toolResult",
+        "/messages/*/content/*/reasoningContent/reasoningText",
+        "/messages/*/content/*/citationsContent",
+        "/messages/*/content/*/citationsContent/citations/*",
+    ],
+    unseen: &["/requestMetadata"],
+    results: Some(Results { list: "/messages/*/content", call: "/toolResult/toolUseId", beside: "" }),
+};
+
 /// The Converse wire.
 #[derive(Debug)]
 pub(super) struct Converse {
@@ -59,8 +79,8 @@ impl Codec for Converse {
         "bedrock-converse"
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -68,26 +88,44 @@ impl Codec for Converse {
         request::decode(call, framing)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        answer::whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        answer::stream(reply, to)
+    /// Marks for the cache stand among what a model sees, and no model sees them.
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html>
+    fn one_form(&self, body: &mut Node<'_>) {
+        let without_marks = |list: Option<&mut Node<'_>>| {
+            if let Some(Node::List(items)) = list {
+                items.retain(|item| item.get("cachePoint").is_none());
+            }
+        };
+        without_marks(body.get_mut("system"));
+        without_marks(body.get_mut("toolConfig").and_then(|config| config.get_mut("tools")));
+        let messages = body.get_mut("messages").map_or(&mut [][..], Node::items_mut);
+        messages.iter_mut().for_each(|message| without_marks(message.get_mut("content")));
     }
+}
 
+impl ChatWire for Converse {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(collapse::Collapser::new(answer.framing))
     }
 
-    fn end_markers(&self) -> &'static [&'static [u8]] {
-        &[METADATA]
+    fn read(&self, native: &Node<'_>) -> Reply {
+        read::read(native)
     }
 
-    fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "toolUseId", beside: "input" }, CallId { key: "toolUseId", beside: "content" }]
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        answer::write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        answer::stream(native, to)
+    }
+
+    fn end_markers(&self) -> &'static [&'static [u8]] {
+        &[METADATA]
     }
 
     fn carries(&self) -> Carries {
@@ -107,7 +145,7 @@ impl Codec for Converse {
 mod tests {
     use super::*;
     use crate::frame::eventstream;
-    use crate::provider::laws::{Outcome, carried, golden, round_trip, with_request};
+    use crate::provider::laws::{Outcome, carried, golden, hash, indifferent, native, round_trip, with_request};
     use crate::provider::{Fault, Head};
     use crate::reply::{Part, Reply, ToolCall};
     use crate::request::Role;
@@ -130,6 +168,15 @@ mod tests {
         golden(&Converse { streamed: false }, Framing::Whole, json.as_bytes())
     }
 
+    /// The content blocks that a stream of these events makes.
+    fn content(events: &[(&str, &str)]) -> String {
+        let end = [("messageStop", r#"{"stopReason":"end_turn"}"#), ("metadata", r#"{"usage":{}}"#)];
+        let events = [&[("messageStart", r#"{"role":"assistant"}"#)], events, &end].concat();
+        assert!(matches!(stream(&events), Outcome::Whole(_)));
+        let answer = native(&STREAM, Framing::EventStream, &body(&events));
+        answer.at("/output/message/content").map(Node::to_json).unwrap_or_default()
+    }
+
     fn call(id: &str, name: &str, arguments: &str) -> Part {
         let (id, name, arguments) = (Some(id.to_owned()), name.to_owned(), arguments.to_owned());
         Part::ToolCall(ToolCall { id, name, arguments, signature: None, custom: false })
@@ -147,6 +194,7 @@ mod tests {
             "outputConfig":{"textFormat":{"type":"json_schema","structure":{}}},
             "inferenceConfig":{"maxTokens":9}}"#;
         with_request(PATH, body, |codec, r| {
+            assert!(r.has_tool_result());
             assert_eq!(
                 (codec.wire(), &*r.model, r.framing),
                 ("bedrock-converse", "us.amazon.nova-lite-v1:0", Framing::EventStream)
@@ -160,7 +208,7 @@ mod tests {
                     (Role::Assistant, "I look", None),
                     (Role::Tool, "a {\"b\": 1}", Some("t1")),
                     (Role::Tool, "", Some("t2")),
-                    (Role::User, "so?", None),
+                    (Role::User, "so?", Some("t2")),
                 ]
             );
             assert_eq!(r.tools, ["look", "nova_grounding"]);
@@ -270,16 +318,15 @@ mod tests {
 
     #[test]
     fn arguments_that_are_no_json_lose_nothing() {
-        for (arguments, back) in [("", "{}"), ("{\"a\":", r#"{"_raw":"{\"a\":"}"#)] {
-            let reply = Reply::tool_call("f", arguments);
-            with_request(PATH, ASK, |codec, request| {
-                let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
-                assert_eq!(whole.turn().tool_calls().next().map(|c| &*c.arguments), Some(back));
-                let kept = if arguments.is_empty() { "{}" } else { arguments };
-                let streamed = streamed.turn();
-                assert_eq!(streamed.tool_calls().next().map(|c| &*c.arguments), Some(kept));
-                assert!(streamed.tool_calls().all(|c| c.id.as_deref().is_some_and(|id| id.starts_with("tooluse_"))));
-            });
+        for (arguments, streamed, whole) in [("", "{}", "{}"), ("{\"a\":", "{\"a\":", r#"{"_raw":"{\"a\":"}"#)] {
+            for (path, expected) in [(PATH, streamed), ("/model/x/converse", whole)] {
+                with_request(path, ASK, |codec, request| {
+                    let (at_once, streamed) = round_trip(codec, &Reply::tool_call("f", arguments).into(), request);
+                    let back = if request.streamed() { streamed.turn() } else { at_once.turn() };
+                    assert_eq!(back.tool_calls().next().map(|call| &*call.arguments), Some(expected));
+                    assert!(back.tool_calls().all(|c| c.id.as_deref().is_some_and(|id| id.starts_with("tooluse_"))));
+                });
+            }
         }
     }
 
@@ -317,28 +364,81 @@ mod tests {
     }
 
     #[test]
-    fn empty_text_block_and_server_tools_are_passed_over() {
-        let reply = stream(&[
+    fn a_tool_of_the_provider_is_no_call_for_the_client() {
+        let events = [
             ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":""}}"#),
             (
                 "contentBlockStart",
-                r#"{"contentBlockIndex":1,"start":{"toolResult":{"toolUseId":"t","status":"success"}}}"#,
+                r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"t","name":"nova_grounding","type":"server_tool_use"}}}"#,
             ),
-            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolResult":[{"text":"x"}]}}"#),
-            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"citation":{"title":"x"}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"q\": 1}"}},"p":"abc"}"#),
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":2,"start":{"toolResult":{"toolUseId":"t","status":"success","type":"x"}}}"#,
+            ),
+            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolResult":[{"text":"x"}]}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolResult":[{"json":{"a":1}}]}}"#),
             ("contentBlockDelta", r#"{"contentBlockIndex":3,"delta":{"text":"a"}}"#),
             ("someNewEvent", r#"{"x":1}"#),
-            ("messageStop", r#"{"stopReason":"end_turn"}"#),
-        ])
-        .turn();
+        ];
+        assert_eq!(
+            content(&events),
+            r#"[{"text":""},{"toolUse":{"toolUseId":"t","name":"nova_grounding","type":"server_tool_use","input":{"q":1}}},{"toolResult":{"toolUseId":"t","status":"success","type":"x","content":[{"text":"x"},{"json":{"a":1}}]}},{"text":"a"}]"#
+        );
+        let reply = stream(&[&events[..], &[("messageStop", r#"{"stopReason":"end_turn"}"#)]].concat()).turn();
         assert_eq!((reply.parts, reply.usage), (vec![Part::text("a")], None));
     }
 
     #[test]
-    fn text_of_citations_is_kept() {
+    fn text_and_its_sources_are_one_block() {
+        let cite = |n: u8| format!(r#"{{"contentBlockIndex":0,"delta":{{"citation":{{"title":"{n}"}}}}}}"#);
+        let events = [
+            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"it"}}"#),
+            ("contentBlockDelta", &*cite(1)),
+            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":" is"}}"#),
+            ("contentBlockDelta", &*cite(2)),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"citation":{"title":"alone"}}}"#),
+        ];
+        assert_eq!(
+            content(&events),
+            r#"[{"citationsContent":{"content":[{"text":"it is"}],"citations":[{"title":"1"},{"title":"2"}]}},{"citationsContent":{"citations":[{"title":"alone"}]}}]"#
+        );
         let json = r#"{"output":{"message":{"role":"assistant","content":[{"text":"so "},
             {"citationsContent":{"citations":[{"title":"x"}],"content":[{"text":"it is"}]}}]}},"stopReason":"end_turn"}"#;
         assert_eq!(whole(json).turn().content(), "so it is");
+    }
+
+    #[test]
+    fn images_and_blocks_of_next_year_grow() {
+        let events = [
+            ("contentBlockStart", r#"{"contentBlockIndex":0,"start":{"image":{"format":"png"}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"image":{"source":{"bytes":"AAEC"}}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"song":{"melody":"la","notes":[1]}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"song":{"melody":"la","notes":[2]}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"reasoningContent":{"text":"h","new":true}}}"#),
+        ];
+        assert_eq!(
+            content(&events),
+            r#"[{"image":{"format":"png","source":{"bytes":"AAEC"}}},{"song":{"melody":"lala","notes":[1,2]}},{"reasoningContent":{"reasoningText":{"text":"h","new":true}}}]"#
+        );
+    }
+
+    #[test]
+    fn what_stands_beside_the_message_is_kept() {
+        let events = [
+            ("messageStart", r#"{"role":"assistant","p":"abc"}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"a"}}"#),
+            ("messageStop", r#"{"stopReason":"end_turn","additionalModelResponseFields":{"x":1},"p":"ab"}"#),
+            (
+                "metadata",
+                r#"{"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3},"metrics":{"latencyMs":5},"trace":{"guardrail":{"a":1}},"serviceTier":{"type":"flex"},"p":"abcd"}"#,
+            ),
+        ];
+        stream(&events).turn();
+        assert_eq!(
+            native(&STREAM, Framing::EventStream, &body(&events)).to_json(),
+            r#"{"stopReason":"end_turn","additionalModelResponseFields":{"x":1},"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3},"metrics":{"latencyMs":5},"trace":{"guardrail":{"a":1}},"serviceTier":{"type":"flex"},"output":{"message":{"role":"assistant","content":[{"text":"a"}]}}}"#
+        );
     }
 
     #[test]
@@ -355,5 +455,48 @@ mod tests {
         assert_eq!(golden(&STREAM, Framing::EventStream, &cut[..cut.len() - 1]), Outcome::Unframed);
         assert!(matches!(whole(r#"{"message":"no"}"#), Outcome::Fault(Fault::Upstream(m)) if m == "no"));
         assert!(matches!(whole(r#"{"Output":{}}"#), Outcome::Fault(Fault::Unreadable(_))));
+    }
+
+    /// With data that looks like what the wire has places for.
+    const ASKED: &str = r#"{"system":[{"text":"s"},{"cachePoint":{"type":"default"}}],"requestMetadata":{"run":"7"},
+        "toolConfig":{"tools":[{"toolSpec":{"name":"f","description":"d","inputSchema":{"json":{"toolUseId":"x"}}}},{"cachePoint":{"type":"default"}}]},
+        "inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"k":1},"guardrailConfig":{"guardrailIdentifier":"g"},
+        "messages":[{"role":"user","content":[{"image":{"format":"png","source":{"bytes":"AA"}}},{"cachePoint":{"type":"default"}}]},
+            {"role":"assistant","content":[{"reasoningContent":{"reasoningText":{"text":"hm","signature":"s"}}},
+                {"citationsContent":{"content":[{"text":"c"}],"citations":[{"title":"t","location":{"web":{"url":"u"}}}]}},
+                {"toolUse":{"toolUseId":"t1","name":"f","type":"server_tool_use","input":{"toolUseId":"42","toolUse":{"toolUseId":"43"}}}}]},
+            {"role":"user","content":[{"toolResult":{"toolUseId":"t1","status":"success","content":[{"json":{"toolUseId":"44"}},{"text":"r"}]}}]}]}"#;
+
+    #[test]
+    fn a_request_is_another_one_wherever_a_model_could_see_it() {
+        let unseen = [
+            "/system/1/cachePoint/type",
+            "/requestMetadata/run",
+            "/toolConfig/tools/1/cachePoint/type",
+            "/messages/0/content/1/cachePoint/type",
+        ];
+        assert_eq!(indifferent("/model/m/converse", ASKED), unseen);
+    }
+
+    #[test]
+    fn what_clients_send_back_of_an_answer_is_one() {
+        let asked = |turn: &str, results: &str| {
+            let body = format!(
+                r#"{{"messages":[{{"role":"user","content":[{{"text":"hi"}}]}},{{"role":"assistant","content":[{turn}]}},{{"role":"user","content":[{results}]}}]}}"#
+            );
+            hash("/model/m/converse", &Node::parse(&body).expect("JSON"))
+        };
+        let result = |id: &str, text: &str| {
+            format!(r#"{{"toolResult":{{"toolUseId":"{id}","content":[{{"text":"{text}"}}]}}}}"#)
+        };
+        let turn = r#"{"text":"a"},{"toolUse":{"toolUseId":"t1","name":"f","input":{"n":1}}},{"toolUse":{"toolUseId":"t2","name":"f","input":{}}}"#;
+        let results = [result("t1", "one"), result("t2", "two")].join(",");
+        let one = asked(turn, &results);
+        let dumped = r#"{"text":"a","image":null},{"toolUse":{"name":"f","toolUseId":"t1","input":{"n":1.0}}},{"toolUse":{"toolUseId":"t2","name":"f","input":{}}},{"cachePoint":{"type":"default"}}"#;
+        assert_eq!(asked(dumped, &results), one);
+        let renamed = |text: &str| text.replace("t1", "tooluse_A").replace("t2", "tooluse_0");
+        assert_eq!(asked(&renamed(turn), &renamed(&results)), one);
+        assert_eq!(asked(turn, &[result("t2", "two"), result("t1", "one")].join(",")), one);
+        assert_ne!(asked(turn, &[result("t2", "one"), result("t1", "two")].join(",")), one);
     }
 }

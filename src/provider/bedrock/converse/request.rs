@@ -87,18 +87,18 @@ impl<'a> Turn<'a> {
     /// Tool results become messages of their own, before what else the message says.
     fn read(self, messages: &mut Vec<Message<'a>>) {
         let mut text = Cow::Borrowed("");
-        let mut results = 0;
+        let mut answered = None;
         for block in self.content.into_iter().flatten() {
             if let Some(result) = block.tool_result {
-                results += 1;
+                answered = Some(result.tool_use_id.0.clone());
                 messages.push(result.into_message());
             } else if let Some(more) = block.into_text() {
                 append(&mut text, more);
             }
         }
         let role = if &*self.role == "assistant" { Role::Assistant } else { Role::User };
-        if results == 0 || !text.is_empty() {
-            messages.push(Message::new(role, text));
+        if answered.is_none() || !text.is_empty() {
+            messages.push(Message { role, text, tool_call_id: answered });
         }
     }
 }

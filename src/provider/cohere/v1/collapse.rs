@@ -1,56 +1,17 @@
 //! Version 1's events, and its whole answer, put together.
 
-use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_member, parse_values, raw};
-use super::super::usage_of;
-use super::{END, FINISH};
+use super::super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, parse_values, raw};
+use super::END;
 use crate::frame::{Frame, Framing, ndjson, sse};
-use crate::reply::{Answer, Part, Reply, ToolCall};
-use crate::request::Str;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-/// An event; or a whole answer, which has no `event_type`.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    event_type: Option<Str<'a>>,
-    /// The last event's: the whole answer.
-    #[serde(borrow, default)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    generation_id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<Call<'a>>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    meta: Option<&'a RawValue>,
-    /// What OpenAI's shape has.
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Option<Str<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow, default)]
-    name: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    parameters: Option<&'a RawValue>,
-}
+use crate::json::Node;
 
 /// Puts events together, or reads the whole answer.
 pub(super) struct Collapser {
-    text: String,
-    calls: Vec<ToolCall>,
-    reply: Reply,
+    /// What the events say.
+    events: Node<'static>,
+    /// The answer that the last one holds, or the whole one.
+    answer: Option<Node<'static>>,
+    kept_bytes: usize,
     progress: Progress,
     framing: Framing,
     /// Keeps an answer in OpenAI's shape, which Writer gives at this path, as it is.
@@ -61,8 +22,8 @@ pub(super) struct Collapser {
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
         if frame.data != b"[DONE]" {
-            for event in parse_values::<Event<'_>>(frame) {
-                self.event(event?)?;
+            for event in parse_values(frame) {
+                self.event(Node::of(event?).map_err(|e| Fault::Unreadable(e.to_string()))?)?;
             }
         }
         if self.foreign {
@@ -72,33 +33,38 @@ impl Collapse for Collapser {
     }
 
     fn kept_bytes(&self) -> usize {
-        let calls = self.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum::<usize>();
-        self.text.len() + calls + self.verbatim.kept_bytes()
+        self.kept_bytes + self.verbatim.kept_bytes()
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = (|| {
-            if self.foreign {
-                return self.verbatim.finish().old();
+    fn finish(&mut self) -> Collapsed {
+        if self.foreign {
+            return self.verbatim.finish();
+        }
+        let (events, mut told) = (std::mem::take(&mut self.events), Node::Null);
+        let Some(mut native) = self.answer.take() else { return events.into() };
+        // The answer has it all once more; clients have seen both.
+        let Node::Object(members) = events else { return native.into() };
+        for (name, value) in members {
+            match native.get(&name) {
+                Some(said) if said.same(&value) => {}
+                said => {
+                    if said.is_none() {
+                        native.set(name.clone(), value);
+                    }
+                    told.set(name, true);
+                }
             }
-            let mut reply = std::mem::take(&mut self.reply);
-            if !self.calls.is_empty() && reply.finish.as_deref() == Some("stop") {
-                reply.finish = Some("tool_calls".to_owned());
-            }
-            reply.push_text(&self.text);
-            reply.parts.extend(self.calls.drain(..).map(Part::ToolCall));
-            Answer::Turn(reply)
-        })();
-        answer.into()
+        }
+        Collapsed::Native { native, told }
     }
 }
 
 impl Collapser {
     pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
         Collapser {
-            text: String::new(),
-            calls: Vec::new(),
-            reply: Reply::default(),
+            events: Node::Object(Vec::new()),
+            answer: None,
+            kept_bytes: 0,
             progress: Progress::More,
             framing: answer.framing,
             verbatim: raw::collapser(answer),
@@ -117,69 +83,70 @@ impl Collapser {
         self.verbatim.push(&Frame::data(&wire)).map(|_| ())
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), Fault> {
-        if let Some(choices) = event.choices {
+    fn event(&mut self, event: Node<'_>) -> Result<(), Fault> {
+        if let Some(choices) = event.get("choices") {
             self.foreign = true;
-            if choices.iter().any(|c| c.finish_reason.is_some()) {
+            if choices.items().iter().any(|choice| choice.get("finish_reason").is_some()) {
                 self.progress = Progress::Finished;
             }
             return Ok(());
         }
-        match event.event_type.as_deref() {
-            None if event.text.is_none() && event.tool_calls.is_none() => {
-                if self.framing != Framing::Whole {
-                    return Ok(()); // an event that is not known
+        sound(&event)?;
+        match event.str("event_type").map(str::to_owned).as_deref() {
+            None if event.get("text").is_none() && event.get("tool_calls").is_none() => {
+                if self.framing == Framing::Whole {
+                    return Err(Fault::Unreadable("an answer without text and tool calls".into()));
                 }
-                return Err(Fault::Unreadable("an answer without text and tool calls".into()));
+                self.take(event); // an event that is not known
             }
-            None | Some(END) => {
+            None => {
+                self.kept_bytes += event.kept_bytes();
+                self.answer = Some(event.into_owned());
                 self.progress = Progress::Done;
-                let whole = event.response.map(parse_member::<Event<'_>>).transpose();
-                self.answer(event)?;
-                whole?.map_or(Ok(()), |whole| self.answer(whole))?;
             }
-            Some("stream-start") => self.answer(event)?,
-            Some("text-generation" | "tool-calls-chunk") => self.text.push_str(event.text.as_deref().unwrap_or("")),
-            // Its text came in chunks.
-            Some("tool-calls-generation") => self.answer(Event { text: None, ..event })?,
-            Some(_) => {}
+            Some(END) => {
+                let mut event = event;
+                if let Some(answer @ Node::Object(_)) = event.remove("response") {
+                    sound(&answer)?;
+                    self.kept_bytes += answer.kept_bytes();
+                    self.answer = Some(answer.into_owned());
+                }
+                self.take(event);
+                self.progress = Progress::Done;
+            }
+            Some("text-generation" | "tool-calls-chunk") => {
+                if let Some(Node::Text(more)) = event.get("text") {
+                    self.kept_bytes += more.len();
+                    match self.events.get_mut("text") {
+                        Some(Node::Text(text)) => text.to_mut().push_str(more),
+                        _ => self.events.set("text", more.clone().into_owned()),
+                    }
+                }
+            }
+            Some(_) => self.take(event),
         }
         Ok(())
     }
 
-    /// Takes what stands for the answer as a whole, in place of what came before.
-    fn answer(&mut self, answer: Event<'_>) -> Result<(), Fault> {
-        if let Some(text) = answer.text {
-            self.text = text.0.into_owned();
-        }
-        if let Some(calls) = answer.tool_calls {
-            self.calls = calls.into_iter().map(Call::into_call).collect();
-        }
-        if let Some(id) = answer.generation_id {
-            self.reply.id = Some(id.0.into_owned());
-        }
-        if let Some(usage) = answer.meta.and_then(|meta| usage_of(meta.get())) {
-            self.reply.usage = Some(usage);
-        }
-        match answer.finish_reason.as_deref().filter(|reason| !reason.is_empty()) {
-            Some("ERROR") => Err(Fault::Upstream("the model stopped with finish_reason ERROR".into())),
-            Some(reason) => {
-                self.reply.finish = Some(finish_in(&FINISH, reason));
-                Ok(())
+    /// What an event says beside a piece of the text: lists grow.
+    fn take(&mut self, event: Node<'_>) {
+        let Node::Object(members) = event else { return };
+        for (name, value) in members {
+            let bytes = value.kept_bytes();
+            match (&*name, self.events.get_mut(&name), value) {
+                ("event_type" | "is_finished" | "index", ..) | (_, _, Node::Null) => continue,
+                (_, Some(Node::List(kept)), Node::List(new)) => kept.extend(new.into_iter().map(Node::into_owned)),
+                (_, _, value) => self.events.set(name.clone().into_owned(), value.into_owned()),
             }
-            None => Ok(()),
+            self.kept_bytes += bytes;
         }
     }
 }
 
-impl Call<'_> {
-    fn into_call(self) -> ToolCall {
-        ToolCall {
-            id: None,
-            name: self.name.map(|name| name.0.into_owned()).unwrap_or_default(),
-            arguments: self.parameters.map(RawValue::get).filter(|p| *p != "null").unwrap_or_default().to_owned(),
-            signature: None,
-            custom: false,
-        }
+/// Whether an answer, or its last event, says that it broke off.
+fn sound(answer: &Node<'_>) -> Result<(), Fault> {
+    match answer.str("finish_reason") {
+        Some("ERROR") => Err(Fault::Upstream("the model stopped with finish_reason ERROR".into())),
+        _ => Ok(()),
     }
 }

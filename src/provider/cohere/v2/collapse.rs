@@ -1,96 +1,39 @@
 //! Version 2's events, and its whole answer, put together.
 
-use super::super::super::{AnswerHead, Collapse, Fault, Progress, finish_in, parse_frame, parse_member};
-use super::{DONE, FINISH, TOOL_PLAN, WIRE};
+use super::super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, native_of};
+use super::{DONE, TEXTS};
 use crate::frame::{Frame, Framing};
-use crate::reply::{Answer, Part, Reply, ToolCall, Usage};
-use crate::request::Str;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use crate::json::Node;
 
-/// An event, or the whole answer.
-#[derive(Deserialize)]
-struct EventIn<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(default)]
-    index: Option<i64>,
-    #[serde(borrow, default)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-}
+/// The events that are known.
+const KINDS: [&str; 11] = [
+    "message-start",
+    "content-start",
+    "content-delta",
+    "content-end",
+    "tool-plan-delta",
+    "tool-call-start",
+    "tool-call-delta",
+    "tool-call-end",
+    "citation-start",
+    "citation-end",
+    END,
+];
 
-#[derive(Deserialize)]
-struct DeltaIn<'a> {
-    #[serde(borrow, default)]
-    message: Option<MessageIn<'a>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<Str<'a>>,
-}
-
-/// Whole answers have lists where events have one element.
-#[derive(Deserialize)]
-struct MessageIn<'a> {
-    #[serde(borrow, default)]
-    role: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_plan: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    citations: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct BlockIn<'a> {
-    #[serde(borrow, default)]
-    text: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    thinking: Option<Str<'a>>,
-}
-
-#[derive(Deserialize)]
-struct CallIn<'a> {
-    #[serde(borrow, default)]
-    id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    function: Option<FunctionIn<'a>>,
-}
-
-#[derive(Deserialize)]
-struct FunctionIn<'a> {
-    #[serde(borrow, default)]
-    name: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    arguments: Option<Str<'a>>,
-}
+/// The last one.
+const END: &str = "message-end";
 
 /// Puts events together, or reads the whole answer.
-#[derive(Default)]
 pub(super) struct Collapser {
     whole: bool,
-    thinking: String,
-    text: String,
-    plan: String,
-    /// With the event's index.
-    calls: Vec<(Option<i64>, ToolCall)>,
-    citations: Vec<Value>,
-    cited: usize,
-    reply: Reply,
+    answer: Node<'static>,
+    message: Node<'static>,
+    /// Blocks and calls, which have their place in the message, with their events' index.
+    blocks: Vec<(Option<i64>, Node<'static>)>,
+    calls: Vec<(Option<i64>, Node<'static>)>,
+    /// Events that are not known.
+    told: Node<'static>,
+    kept_bytes: usize,
     done: bool,
 }
 
@@ -98,134 +41,171 @@ impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
         let data = frame.data.trim_ascii();
         if !data.is_empty() && data != DONE {
-            let event: EventIn<'_> = parse_frame(frame)?;
-            let kind = event.kind.as_deref().unwrap_or(frame.event);
-            match kind {
-                "" if event.message.is_some() || self.whole => self.whole(event)?,
+            let event = native_of(frame.data)?;
+            let kind = event.str("type").unwrap_or(frame.event).to_owned();
+            match &*kind {
                 "error" => return Err(Fault::Upstream(String::from_utf8_lossy(data).into_owned())),
-                "message-start" | "content-start" | "content-delta" | "tool-plan-delta" | "tool-call-start"
-                | "tool-call-delta" | "citation-start" | "message-end" => {
-                    let ends = kind == "message-end";
-                    self.event(event)?;
-                    self.done |= ends;
+                "" if self.whole || event.get("message").is_some() => self.take_whole(event, data.len())?,
+                kind if KINDS.contains(&kind) => {
+                    self.event(event, kind.ends_with("-start"))?;
+                    self.done |= kind == END;
                 }
-                _ => {}
+                kind => self.told.set(kind.to_owned(), true),
             }
         }
         Ok(if self.done { Progress::Done } else { Progress::More })
     }
 
     fn kept_bytes(&self) -> usize {
-        let calls = self.calls.iter().map(|(_, call)| call.name.len() + call.arguments.len()).sum::<usize>();
-        self.thinking.len() + self.text.len() + self.plan.len() + self.cited + calls
+        self.kept_bytes
     }
 
-    fn finish(&mut self) -> crate::provider::Collapsed {
-        let answer: Answer = {
-            let mut reply = std::mem::take(&mut self.reply);
-            reply.push_reasoning(&self.thinking);
-            if !self.plan.is_empty() {
-                reply.parts.push(Part::Reasoning { text: std::mem::take(&mut self.plan), signature: None });
-                reply.reasoning_field = Some(TOOL_PLAN.to_owned());
+    fn finish(&mut self) -> Collapsed {
+        let grown =
+            |items: &mut Vec<(Option<i64>, Node<'static>)>| items.drain(..).map(|(_, item)| item).collect::<Vec<_>>();
+        for (name, items) in [("content", grown(&mut self.blocks)), ("tool_calls", grown(&mut self.calls))] {
+            if !items.is_empty() {
+                self.message.set(name, items);
             }
-            reply.push_text(&self.text);
-            reply.parts.extend(self.calls.drain(..).map(|(_, call)| Part::ToolCall(call)));
-            if !self.citations.is_empty() {
-                reply.parts.push(Part::verbatim(WIRE, &json!({"citations": self.citations})));
-            }
-            Answer::Turn(reply)
-        };
-        answer.into()
+        }
+        let mut native = std::mem::take(&mut self.answer);
+        if let Some(message) = native.get_mut("message").filter(|message| matches!(message, Node::Null)) {
+            *message = std::mem::take(&mut self.message);
+        }
+        Collapsed::Native { native, told: std::mem::take(&mut self.told) }
     }
 }
 
 impl Collapser {
     pub(super) fn new(answer: &AnswerHead<'_>) -> Self {
-        Collapser { whole: answer.framing == Framing::Whole, ..Collapser::default() }
+        Collapser {
+            whole: answer.framing == Framing::Whole,
+            answer: Node::Object(Vec::new()),
+            message: Node::Object(Vec::new()),
+            blocks: Vec::new(),
+            calls: Vec::new(),
+            told: Node::Null,
+            kept_bytes: 0,
+            done: false,
+        }
     }
 
-    fn whole(&mut self, answer: EventIn<'_>) -> Result<(), Fault> {
-        let Some(message) = answer.message else { return Err(Fault::Unreadable("an answer without message".into())) };
-        let message = parse_member(message)?;
-        self.reply.id = answer.id.map(|id| id.0.into_owned());
-        self.message(message, None)?;
-        self.end(answer.finish_reason, answer.usage, None)?;
+    fn take_whole(&mut self, answer: Node<'_>, bytes: usize) -> Result<(), Fault> {
+        if answer.get("message").is_none() {
+            return Err(Fault::Unreadable("an answer without message".into()));
+        }
+        sound(&answer)?;
+        self.answer = answer.into_owned();
+        self.kept_bytes = bytes;
         self.done = true;
         Ok(())
     }
 
-    fn event(&mut self, event: EventIn<'_>) -> Result<(), Fault> {
-        if let Some(id) = event.id.filter(|_| self.reply.id.is_none()) {
-            self.reply.id = Some(id.0.into_owned());
-        }
-        let Some(delta) = event.delta else { return Ok(()) };
-        let delta: DeltaIn<'_> = parse_member(delta)?;
-        if let Some(message) = delta.message {
-            self.message(message, event.index)?;
-        }
-        self.end(delta.finish_reason, delta.usage, delta.error)
-    }
-
-    fn end(&mut self, reason: Option<Str<'_>>, usage: Option<&RawValue>, error: Option<Str<'_>>) -> Result<(), Fault> {
-        if let Some(error) = error.filter(|e| !e.is_empty()) {
-            return Err(Fault::Upstream(error.0.into_owned()));
-        }
-        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
-            if &*reason == "ERROR" {
-                return Err(Fault::Upstream("the model stopped with finish_reason ERROR".into()));
+    fn event(&mut self, event: Node<'_>, begins: bool) -> Result<(), Fault> {
+        let place = Place { index: event.get("index").and_then(Node::as_i64), begins };
+        let Node::Object(members) = event else { return Ok(()) };
+        for (name, value) in members {
+            match (&*name, value) {
+                ("type" | "index", _) => {}
+                ("delta", delta) => {
+                    sound(&delta)?;
+                    let Node::Object(members) = delta else { continue };
+                    members.into_iter().for_each(|(name, value)| self.delta(&name, value, place));
+                }
+                // <https://docs.cohere.com/reference/chat-stream>: an item with each piece, a list in a whole answer.
+                ("logprobs", item @ Node::Object(_)) => {
+                    self.kept_bytes += latest(&mut self.answer, "logprobs", Node::List(vec![item]));
+                }
+                (name, value) => self.kept_bytes += latest(&mut self.answer, name, value),
             }
-            self.reply.finish = Some(finish_in(&FINISH, &reason));
-        }
-        let usage = usage.and_then(|usage| serde_json::from_str::<Usage>(usage.get()).ok()); // null, or an object
-        if let Some(usage) = usage.filter(|usage| !usage.is_empty()) {
-            self.reply.usage = Some(usage);
         }
         Ok(())
     }
 
-    fn message(&mut self, message: MessageIn<'_>, index: Option<i64>) -> Result<(), Fault> {
-        if let Some(role) = message.role.filter(|r| !r.is_empty() && &**r != "assistant") {
-            self.reply.role = Some(role.0.into_owned());
+    fn delta(&mut self, name: &str, value: Node<'_>, place: Place) {
+        match (name, value) {
+            ("message", Node::Object(members)) => {
+                self.answer.entry("message");
+                for (name, value) in members {
+                    self.kept_bytes += self.member(&name, value, place);
+                }
+            }
+            (name, value) => self.kept_bytes += latest(&mut self.answer, name, value),
         }
-        self.plan.push_str(message.tool_plan.as_deref().unwrap_or(""));
-        for block in each::<BlockIn<'_>>(message.content)? {
-            self.text.push_str(block.text.as_deref().unwrap_or(""));
-            self.thinking.push_str(block.thinking.as_deref().unwrap_or(""));
-        }
-        self.cited += message.citations.map_or(0, |raw| raw.get().len());
-        self.citations.extend(each::<Value>(message.citations)?);
-        for call in each::<CallIn<'_>>(message.tool_calls)? {
-            self.call(call, index);
-        }
-        Ok(())
     }
 
-    /// A delta belongs to the call of its index; what has no index begins a call where it has an id.
-    fn call(&mut self, piece: CallIn<'_>, index: Option<i64>) {
-        let at = match index {
-            Some(_) => self.calls.iter().position(|(i, _)| *i == index),
-            None if piece.id.is_none() => self.calls.len().checked_sub(1),
-            None => None,
+    /// A member of the message: one item where whole answers have a list. The bytes it takes more.
+    fn member(&mut self, name: &str, value: Node<'_>, place: Place) -> usize {
+        let items = match (name, value) {
+            ("content" | "tool_calls" | "citations", Node::List(items)) => items,
+            ("content" | "tool_calls" | "citations", one @ Node::Object(_)) => vec![one],
+            ("tool_plan", Node::Text(text)) if text.is_empty() => return 0,
+            (name, value) => return latest(&mut self.message, name, value),
         };
-        let at = at.unwrap_or_else(|| {
-            self.calls.push((index, ToolCall::default()));
-            self.calls.len() - 1
-        });
-        let call = &mut self.calls[at].1;
-        if let Some(id) = piece.id.filter(|id| call.id.is_none() && !id.is_empty()) {
-            call.id = Some(id.0.into_owned());
+        if items.is_empty() {
+            return 0; // the first event has it so
         }
-        let Some(function) = piece.function else { return };
-        call.name.push_str(function.name.as_deref().unwrap_or(""));
-        call.arguments.push_str(function.arguments.as_deref().unwrap_or(""));
+        if name == "citations" {
+            return latest(&mut self.message, name, Node::List(items));
+        }
+        self.message.entry(name);
+        let grown = if name == "content" { &mut self.blocks } else { &mut self.calls };
+        items.into_iter().map(|item| grow(grown, item, place)).sum()
     }
 }
 
-/// The elements of a list, or the one that stands in its place; none of anything else.
-fn each<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<Vec<T>, Fault> {
-    match raw {
-        Some(list) if list.get().starts_with('[') => parse_member(list),
-        Some(one) if one.get().starts_with('{') => parse_member(one).map(|one| vec![one]),
-        _ => Ok(Vec::new()),
+/// Whether an answer, or an event's delta, says that it broke off.
+fn sound(answer: &Node<'_>) -> Result<(), Fault> {
+    if let Some(error) = answer.get("error").filter(|error| !error.says_nothing()) {
+        return Err(Fault::Upstream(error.as_str().map_or_else(|| error.to_json(), str::to_owned)));
     }
+    match answer.str("finish_reason") {
+        Some("ERROR") => Err(Fault::Upstream("the model stopped with finish_reason ERROR".into())),
+        _ => Ok(()),
+    }
+}
+
+/// Which item an event is about.
+#[derive(Clone, Copy)]
+struct Place {
+    index: Option<i64>,
+    begins: bool,
+}
+
+/// Adds to the item of its index, or begins one.
+fn grow(items: &mut Vec<(Option<i64>, Node<'static>)>, piece: Node<'_>, Place { index, begins }: Place) -> usize {
+    let at = match index {
+        _ if begins => None,
+        Some(_) => items.iter().rposition(|(i, _)| *i == index),
+        None => items.len().checked_sub(1),
+    };
+    let at = at.unwrap_or_else(|| {
+        items.push((index, Node::Object(Vec::new())));
+        items.len() - 1
+    });
+    let Node::Object(members) = piece else { return 0 };
+    members.into_iter().map(|(name, value)| latest(&mut items[at].1, &name, value)).sum()
+}
+
+/// Adds to a member: texts that come piece by piece and lists grow, objects take over members, of all else the last one
+/// that says something counts. The bytes it takes more.
+fn latest(object: &mut Node<'static>, name: &str, new: Node<'_>) -> usize {
+    let grows = TEXTS.contains(&name) || ["tool_plan", "arguments"].contains(&name);
+    let bytes = new.kept_bytes();
+    match (object.get_mut(name), new) {
+        (_, Node::Null) => return 0,
+        (None | Some(Node::Null), new) => object.set(name.to_owned(), new.into_owned()),
+        (Some(Node::Text(kept)), Node::Text(new)) if grows => kept.to_mut().push_str(&new),
+        (Some(Node::List(kept)), Node::List(new)) => kept.extend(new.into_iter().map(Node::into_owned)),
+        (Some(kept @ Node::Object(_)), Node::Object(new)) if name == "function" => {
+            return new.into_iter().map(|(name, value)| latest(kept, &name, value)).sum();
+        }
+        (Some(kept), new) => {
+            if !new.says_nothing() {
+                *kept = new.into_owned();
+            }
+            return 0; // as long as the one before
+        }
+    }
+    bytes
 }

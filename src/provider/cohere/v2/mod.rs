@@ -1,32 +1,41 @@
 //! Chat, version 2: typed server-sent events, or one object.
 //! <https://docs.cohere.com/reference/chat>, <https://docs.cohere.com/reference/chat-stream>
 //!
-//! Before it calls tools, a model may say what it is about to do in a `tool_plan`. That is kept as reasoning, and the
-//! reply's `reasoning_field` says that its last reasoning part is one; any other reasoning is `thinking` content.
+//! Before it calls tools, a model may say what it is about to do in a `tool_plan`, which is read as reasoning.
 
+mod answer;
 mod collapse;
-mod encode;
 
 use super::super::{
-    AnswerHead, BadRequest, Call, CallId, Carries, Codec, Collapse, Encoding, FinishWords, UsageShape, echo, parse_body,
+    AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Encoding, FinishWords, Places, Results, Shape,
+    UsageShape, parse_body,
 };
 use super::{NEAR, USAGE};
 use crate::frame::{Frames, Framing};
-use crate::reply::Answer;
+use crate::json::Node;
+use crate::reply::Reply;
 use crate::request::{Kind, Message, Request, Role, Str};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// What follows the terminal event.
 const DONE: &[u8] = b"[DONE]";
 
-/// The `citations` of an answer stand under this name.
+/// Its name.
 const WIRE: &str = "cohere-v2-chat";
 
-/// The `reasoning_field` of a reply whose last reasoning part is a plan.
-const TOOL_PLAN: &str = "tool_plan";
+/// Texts that come piece by piece.
+const TEXTS: [&str; 2] = ["text", "thinking"];
+
+/// <https://docs.cohere.com/reference/chat#request.body.messages>
+static PLACES: Places = Places {
+    ids: &["/messages/*/tool_calls/*/id", "/messages/*/tool_call_id"],
+    json: &["/messages/*/tool_calls/*/function/arguments"],
+    plain: &["/messages/*", "/messages/*/tool_calls/*"],
+    unseen: &[],
+    results: Some(Results { list: "/messages", call: "/tool_call_id", beside: "" }),
+};
 
 static FINISH: FinishWords = FinishWords {
     exact: &[("COMPLETE", "stop"), ("MAX_TOKENS", "length"), ("TOOL_CALL", "tool_calls")],
@@ -43,8 +52,8 @@ impl Codec for Chat {
         WIRE
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Chat
+    fn shape(&self) -> Shape<'_> {
+        Shape::Chat(self)
     }
 
     fn decode<'a>(&self, call: &Call<'a>) -> Result<Request<'a>, BadRequest> {
@@ -61,35 +70,30 @@ impl Codec for Chat {
         Ok(request)
     }
 
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        let Answer::Turn(reply) = answer else { return Vec::new() };
-        encode::whole(reply, to)
+    fn identity(&self) -> &'static Places {
+        &PLACES
     }
+}
 
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        let Answer::Turn(reply) = answer else { return Frames::default() };
-        encode::stream(reply, to)
-    }
-
+impl ChatWire for Chat {
     fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         Box::new(collapse::Collapser::new(answer))
     }
 
+    fn read(&self, native: &Node<'_>) -> Reply {
+        answer::read(native)
+    }
+
+    fn write<'r>(&self, reply: &'r Reply, to: &Encoding<'r>) -> Node<'r> {
+        answer::write(reply, to)
+    }
+
+    fn stream(&self, native: &Node<'_>, to: &Encoding<'_>) -> Frames {
+        answer::stream(native, to)
+    }
+
     fn end_markers(&self) -> &'static [&'static [u8]] {
         &[b"message-end"]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        &[CallId { key: "tool_call_id", beside: "content" }, CallId { key: "id", beside: "function" }]
-    }
-
-    /// Sources are no part of a turn.
-    fn old_form(&self, body: &mut Value) {
-        for message in echo::of_model(body) {
-            message.shift_remove("citations");
-            echo::drop_empty(message, &["content", "tool_calls", "tool_plan"]);
-            message.entry("content").or_insert(Value::Null);
-        }
     }
 
     fn carries(&self) -> Carries {
@@ -209,10 +213,11 @@ fn string_or_json(json: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::laws::{Outcome, carried, golden, round_trip, with_request};
+    use super::super::super::laws::{Outcome, carried, golden, hash, indifferent, native, round_trip, with_request};
     use super::super::super::{Encoding, Fault};
     use super::*;
     use crate::reply::{Part, Reply, ToolCall};
+    use serde_json::Value;
 
     const PATH: &str = "/v2/chat";
     const ASK: &str = r#"{"model":"command-a-03-2025","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
@@ -276,14 +281,12 @@ mod tests {
         ]);
         body.extend_from_slice(b"data: [DONE]\n\n");
         let reply = golden(&Chat, Framing::Sse, &body).turn();
-        let sources = serde_json::json!({"citations": [{"start": 0, "end": 3, "text": "15°", "sources": []}]});
-        assert_eq!(reply.parts, [reasoning("hm"), Part::text("15°"), Part::verbatim(WIRE, &sources)]);
-        with_request(PATH, ASK, |codec, request| {
-            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
-            assert_eq!((whole.turn().parts, streamed.turn().parts), (reply.parts.clone(), reply.parts.clone()));
-        });
+        assert_eq!(reply.parts, [reasoning("hm"), Part::text("15°")]);
+        let held = r#"{"id":"m1","message":{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"15°"}],"citations":[{"start":0,"end":3,"text":"15°","sources":[]}]},"finish_reason":"COMPLETE","usage":{"tokens":{"input_tokens":1,"output_tokens":2}}}"#;
+        assert_eq!(native(&Chat, Framing::Sse, &body).to_json(), held);
+        assert_eq!(native(&Chat, Framing::Whole, held.as_bytes()).to_json(), held);
+        assert_eq!(golden(&Chat, Framing::Whole, held.as_bytes()).turn(), reply);
         assert_eq!((reply.id.as_deref(), reply.finish.as_deref()), (Some("m1"), Some("stop")));
-        assert_eq!(reply.reasoning_field, None);
     }
 
     #[test]
@@ -302,19 +305,51 @@ mod tests {
         let reply = golden(&Chat, Framing::Sse, &body).turn();
         assert_eq!(reply.parts, [reasoning("I will"), call("c1", r#"{"a":1}"#), call("c2", "")]);
         assert_eq!((reply.finish.as_deref(), &reply.usage), (Some("tool_calls"), &None));
-        with_request(PATH, ASK, |codec, request| {
+        let held = native(&Chat, Framing::Sse, &body);
+        assert_eq!(held.at("/message/tool_plan").and_then(Node::as_str), Some("I will"));
+        assert!(held.at("/message/content").is_none());
+        with_request(PATH, ASK, |_, request| {
             let to = Encoding { request, chunk_chars: 3, now: 0, seed: 0 };
-            let whole: Value = serde_json::from_slice(&codec.encode_whole(&reply.clone().into(), &to)).unwrap();
-            assert_eq!(
-                (&whole["message"]["tool_plan"], &whole["message"]["content"]),
-                (&"I will".into(), &Value::Null)
-            );
-            assert_eq!((&whole["finish_reason"], &whole["id"]), (&"TOOL_CALL".into(), &"m1".into()));
-            let streamed = codec.encode_stream(&reply.clone().into(), &to);
-            let streamed = String::from_utf8(streamed.bytes).unwrap();
+            let streamed = String::from_utf8(answer::stream(&held, &to).bytes).unwrap();
             assert!(streamed.contains(r#"{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"I w"}}}"#));
             assert!(streamed.ends_with("\n\ndata: [DONE]\n\n") && !streamed.contains("content-start"));
         });
+    }
+
+    #[test]
+    fn a_plan_as_files_of_earlier_versions_keep_it() {
+        let sources = serde_json::json!({"citations": [{"start": 0}]});
+        let parts = vec![reasoning("hm"), reasoning("I will"), call("c1", "{}"), Part::verbatim(WIRE, &sources)];
+        let reply = Reply { parts, reasoning_field: Some("tool_plan".into()), ..Reply::default() };
+        with_request(PATH, ASK, |codec, request| {
+            let to = Encoding { request, chunk_chars: 3, now: 0, seed: 0 };
+            let whole: Value = serde_json::from_slice(&codec.encode_whole(&reply.into(), &to)).unwrap();
+            let message = &whole["message"];
+            assert_eq!((&message["tool_plan"], &message["citations"]), (&"I will".into(), &sources["citations"]));
+            assert_eq!(message["content"], serde_json::json!([{"type": "thinking", "thinking": "hm"}]));
+            assert_eq!(whole["finish_reason"], "TOOL_CALL");
+        });
+    }
+
+    #[test]
+    fn blocks_and_members_that_are_new_stay_in_their_place() {
+        let body = events(&[
+            r#"{"id":"m1","type":"message-start","delta":{"message":{"role":"assistant","content":[],"tone":"dry"}}}"#,
+            r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#,
+            r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"a"}}},"logprobs":{"text":"a","token_ids":[1],"logprobs":[-0.5]}}"#,
+            r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"b"}}},"logprobs":{"text":"b","token_ids":[2]}}"#,
+            r#"{"type":"content-end","index":0}"#,
+            r#"{"type":"content-start","index":1,"delta":{"message":{"content":{"type":"image","url":"u"}}}}"#,
+            r#"{"type":"content-end","index":1}"#,
+            r#"{"type":"content-start","index":2,"delta":{"message":{"content":{"type":"text","text":"c"}}}}"#,
+            r#"{"type":"content-end","index":2}"#,
+            r#"{"type":"message-end","delta":{"finish_reason":"COMPLETE","error":null,"new":{"x":[]}}}"#,
+        ]);
+        assert_eq!(golden(&Chat, Framing::Sse, &body).turn().content(), "abc");
+        assert_eq!(
+            native(&Chat, Framing::Sse, &body).to_json(),
+            r#"{"id":"m1","message":{"role":"assistant","tone":"dry","content":[{"type":"text","text":"ab"},{"type":"image","url":"u"},{"type":"text","text":"c"}]},"logprobs":[{"text":"a","token_ids":[1],"logprobs":[-0.5]},{"text":"b","token_ids":[2]}],"finish_reason":"COMPLETE","new":{"x":[]}}"#
+        );
     }
 
     #[test]
@@ -330,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_rich_turn_comes_back() {
-        let mut reply = Reply {
+        let reply = Reply {
             parts: vec![reasoning("hm"), Part::text("héllo 🌍 日本"), call("c1", "{\n\"a\": 1}"), call("c2", "oops")],
             finish: Some("tool_calls".into()),
             usage: serde_json::from_str(r#"{"tokens":{"output_tokens":8},"cached_tokens":1}"#).ok(),
@@ -341,11 +376,6 @@ mod tests {
             let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
             assert_eq!(whole.turn(), carried(&reply, &codec.carries()));
             assert_eq!(streamed.turn(), carried(&reply, &codec.carries()));
-            reply.parts.insert(1, reasoning("I will"));
-            reply.reasoning_field = Some("tool_plan".into());
-            let (whole, streamed) = round_trip(codec, &reply.clone().into(), request);
-            assert_eq!(whole.turn(), reply);
-            assert_eq!(streamed.turn(), reply);
         });
     }
 
@@ -357,5 +387,31 @@ mod tests {
             assert_eq!(whole["message"]["content"], serde_json::json!([{"type": "text", "text": ""}]));
             assert_eq!(whole["usage"]["billed_units"], whole["usage"]["tokens"]);
         });
+    }
+
+    #[test]
+    fn whatever_a_model_sees_is_what_is_asked() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"u"}}]},
+            {"role":"assistant","tool_plan":"go","content":[{"type":"thinking","thinking":"hm"}],"citations":[{"start":0,"sources":[{"id":"s"}]}],
+                "tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"id\":\"c1\",\"n\":1}"}}]},
+            {"role":"tool","tool_call_id":"c1","content":[{"type":"document","document":{"id":"d","data":{"tool_call_id":"c1"}}}]}],
+            "documents":[{"id":"d1","data":{"text":"t"}}],"temperature":0.5}"#;
+        assert_eq!(indifferent(PATH, body), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_is_one_however_it_is_echoed() {
+        let asked = |turn: &str| {
+            let body =
+                format!(r#"{{"model":"m","messages":[{turn},{{"role":"tool","tool_call_id":"x","content":"5"}}]}}"#);
+            hash(PATH, &Node::parse(&body).unwrap())
+        };
+        let sent = asked(
+            r#"{"role":"assistant","tool_plan":"go","content":null,"citations":[],"tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]}"#,
+        );
+        let dumped = asked(
+            r#"{"role":"assistant","tool_calls":[{"type":"function","id":"x","function":{"arguments":"{\"a\":1.0}","name":"f"}}],"tool_plan":"go"}"#,
+        );
+        assert_eq!(sent, dumped);
     }
 }
