@@ -147,8 +147,10 @@ async fn ask_until_it_is_gone(server: SocketAddr, client: usize) {
     for n in 0.. {
         let Ok(mut stream) = TcpStream::connect(server).await else { return };
         let body = streamed(&format!("{client} asks {n}"));
-        let head =
-            format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         let mut answer = Vec::new();
         if stream.write_all((head + &body).as_bytes()).await.is_err() || stream.read_to_end(&mut answer).await.is_err()
         {
