@@ -1,8 +1,8 @@
 # docker build -t aimock .
-# docker run -p 4010:4010 -v ./fixtures:/fixtures aimock
+# docker run -p 127.0.0.1:4010:4010 -v ./fixtures:/fixtures aimock
 #
 # To record, the fixtures folder must be writable by the user in the container:
-# docker run --user "$(id -u):$(id -g)" -p 4010:4010 -v ./fixtures:/fixtures aimock \
+# docker run --user "$(id -u):$(id -g)" -p 127.0.0.1:4010:4010 -v ./fixtures:/fixtures aimock \
 #     --fixtures /fixtures --record --provider-openai https://api.openai.com
 
 FROM rust:1-bookworm AS build

@@ -6,19 +6,23 @@ use crate::fixture::file::{self, Problem};
 use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
 use crate::fixture::{ChaosRates, Fixture, Origin};
-use crate::journal::{Entry, Journal, Source};
-use crate::log::Logger;
+use crate::guard::Guard;
+use crate::journal::{Entry, Journal, Unanswered};
+use crate::log::{Level, Logger};
 use crate::metrics::{Gauges, Metrics};
-use crate::record::{Saved, origin_of};
+use crate::provider::Provider;
+use crate::record::{self, Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
 use crate::report::Counts;
 use crate::request::canonical::{Hash, Ignore};
-use crate::upstream::{AwsKeys, Client, Environment, Keys, Timeouts};
+use crate::twins::{AllTwins, RequestKey};
+use crate::upstream::{AwsKeys, BaseUrl, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +35,8 @@ pub struct App {
     pub config: Config,
     /// Where messages go.
     pub log: Logger,
+    /// Who may ask.
+    pub guard: Guard,
     /// What replaces secrets.
     pub redactor: Redactor,
     /// What is no part of a request's identity.
@@ -39,6 +45,8 @@ pub struct App {
     pub client: Client,
     /// Keys for upstreams, from the environment.
     pub keys: Keys,
+    /// Headers that were not forwarded and of which the log has told.
+    pub withheld: RefCell<HashSet<String>>,
     /// Keys that sign requests to AWS, from the environment.
     pub aws: Option<AwsKeys>,
     /// Where misses go; recording can begin and end while the server runs.
@@ -51,8 +59,8 @@ pub struct App {
     pub counts: RefCell<Counts>,
     /// How often what happened, since the start.
     pub metrics: RefCell<Metrics>,
-    /// Requests on their way to an upstream, that others like them wait for.
-    pub in_flight: RefCell<HashMap<RequestKey, Rc<Waiting>>>,
+    /// Requests on their way to an upstream that are to be recorded once.
+    pub twins: Rc<AllTwins>,
     /// Recordings under way; some have no client any more.
     pub recordings: Rc<Underway>,
     /// The `sequenceIndex` of the next answer to a request, under `--record-repeats`.
@@ -69,7 +77,6 @@ pub struct App {
     pub registered: RefCell<HashSet<PathBuf>>,
     /// Requests whose answers' heads are not ready yet.
     pub active: Rc<Underway>,
-    seed: Cell<u64>,
     chaos_seed: u64,
     /// How often faults were drawn for a request, by its hash and test id.
     chaos_draws: RefCell<HashMap<(Hash, String), u64>>,
@@ -116,18 +123,6 @@ impl Drop for Going {
     }
 }
 
-/// A request's hash, and the test and context that it belongs to.
-pub type RequestKey = (Hash, String);
-
-/// What requests wait for that are like one on its way.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    /// Told when that one has its answer, or has failed.
-    pub over: Notify,
-    /// Its answer was recorded.
-    pub recorded: Cell<bool>,
-}
-
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -148,6 +143,8 @@ pub struct Recording {
     pub proxy_only: bool,
     /// The providers' upstreams.
     pub upstreams: Upstreams,
+    /// Those of them that this process itself named, by a flag or the library: they alone get its environment's keys.
+    pub trusted: Upstreams,
     /// The folder that recordings go to.
     pub folder: PathBuf,
     /// The folder that fixture names are relative to.
@@ -165,10 +162,25 @@ impl Recording {
             record: config.record,
             proxy_only: config.proxy_only,
             upstreams: config.upstreams.clone(),
+            trusted: config.upstreams.clone(),
             folder: root.join("recorded"),
             root: root.to_owned(),
         }
     }
+
+    /// Whether a request may reach an upstream.
+    pub fn forwards(&self) -> bool {
+        self.record || self.proxy_only
+    }
+
+    /// Whether an upstream may get the environment's keys for this provider.
+    pub fn trusts(&self, provider: &Provider, url: &BaseUrl) -> bool {
+        self.trusted.get(provider) == Some(url)
+    }
+}
+
+fn no_thread(e: tokio::task::JoinError) -> Error {
+    Error::System { what: "thread", source: std::io::Error::other(e) }
 }
 
 /// The paths of fixtures that are folders: a file ends in `.json`.
@@ -200,17 +212,19 @@ impl App {
         let redactor = Redactor::new(!config.no_redact, patterns);
         Ok(App {
             log: log.redacting(redactor.clone()),
+            guard: Guard::new(&config),
             redactor,
             ignore: Ignore::new(&config.ignore),
             client,
             keys,
+            withheld: RefCell::default(),
             aws: AwsKeys::from_env(),
             recording: RefCell::new(Recording::of(&config)),
             table: RefCell::default(),
             journal: RefCell::new(Journal::new(config.journal_max)),
             counts: RefCell::default(),
             metrics: RefCell::default(),
-            in_flight: RefCell::default(),
+            twins: Rc::default(),
             recordings: Rc::default(),
             repeats: RefCell::default(),
             errors: RefCell::default(),
@@ -219,7 +233,6 @@ impl App {
             loaded: Notify::new(),
             registered: RefCell::default(),
             active: Rc::default(),
-            seed: Cell::new(started.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
             config,
@@ -230,8 +243,13 @@ impl App {
     /// rest is loaded. Returns how the files stood.
     ///
     /// # Errors
-    /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`.
+    /// [`Error::Fixtures`]: there are broken files, under `--validate-on-load` or `--strict`. [`Error::NoFixtures`]: a
+    /// path that was named does not exist, or none of them holds a fixture, under `--strict` without `--record`.
+    /// [`Error::Folder`]: the folder that recordings go to cannot be written, under `--record`.
     pub async fn load(&self) -> Result<Snapshot, Error> {
+        if self.config.record {
+            self.prepare_recording().await?;
+        }
         let mut snapshot = Snapshot::default();
         let paths = self.fixture_paths();
         let changes;
@@ -242,9 +260,7 @@ impl App {
                 let changes = snapshot.look(&paths);
                 (snapshot, changes)
             };
-            let looked = tokio::task::spawn_blocking(look).await;
-            (snapshot, changes) =
-                looked.map_err(|e| Error::System { what: "thread", source: std::io::Error::other(e) })?;
+            (snapshot, changes) = tokio::task::spawn_blocking(look).await.map_err(no_thread)?;
         }
         let problems = || changes.problems.iter().chain(changes.read.iter().flat_map(|(_, parsed)| &parsed.problems));
         let errors: Vec<String> = problems().filter(|p| p.is_error()).map(ToString::to_string).collect();
@@ -252,6 +268,8 @@ impl App {
             return Err(Error::Fixtures(errors));
         }
         problems().for_each(|problem| self.log_problem(problem));
+        let loaded: usize = changes.read.iter().map(|(_, parsed)| parsed.entries.len()).sum();
+        self.look_for_nothing(&changes.absent, loaded)?;
         let files: Vec<FileFixtures> =
             changes.read.into_iter().map(|(file, parsed)| FileFixtures::new(file, parsed)).collect();
         let mut table = self.table.borrow_mut();
@@ -260,6 +278,57 @@ impl App {
         self.stage.set(Stage::Ready);
         self.loaded.notify_waiters();
         Ok(snapshot)
+    }
+
+    async fn prepare_recording(&self) -> Result<(), Error> {
+        let folder = self.recording.borrow().folder.clone();
+        let fixtures = self.config.fixtures.clone();
+        let prepare = tokio::task::spawn_blocking(move || record::prepare(&folder, &fixtures));
+        match prepare.await.map_err(no_thread)?? {
+            0 => {}
+            left => self.log.info(format_args!("{left} temporary files of killed processes removed")),
+        }
+        Ok(())
+    }
+
+    /// Notes where the server listens, and says what that opens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        if let Some(what) = self.guard.listens_on(address.ip()) {
+            self.log.warn(format_args!("listening on {address}, beyond loopback: {what}"));
+        }
+    }
+
+    /// The folders that recordings may be sent to by a request: those of the configuration, and where they go without it.
+    pub fn recording_folders(&self) -> Vec<PathBuf> {
+        let by_default = Recording::of(&self.config).root;
+        let mut all: Vec<PathBuf> = folders(&self.config).map(Path::to_owned).collect();
+        if !all.contains(&by_default) {
+            all.push(by_default);
+        }
+        all
+    }
+
+    /// Tells of paths without fixtures: an error where that was not meant, a warning where it may be.
+    fn look_for_nothing(&self, absent: &[PathBuf], loaded: usize) -> Result<(), Error> {
+        const NOTHING: &str = "no fixture in it";
+        let Config { fixtures, fixtures_given: given, strict, record, .. } = &self.config;
+        let (paths, problem) = match (absent, loaded) {
+            ([], 0) if !fixtures.is_empty() => (fixtures.as_slice(), NOTHING),
+            ([], _) => return Ok(()),
+            (absent, _) => (absent, file::ABSENT),
+        };
+        if *strict && *given && !record {
+            return Err(Error::NoFixtures { paths: paths.to_vec(), problem });
+        }
+        for path in paths {
+            let path = path.display();
+            match (record, given) {
+                (true, _) => self.log.info(format_args!("{path}: {problem} yet")),
+                (false, true) => self.log.warn(format_args!("-f {path}: {problem}")),
+                (false, false) => self.log.warn(format_args!("{path}: {problem}; -f PATH names another")),
+            }
+        }
+        Ok(())
     }
 
     /// Where fixtures are read: what the configuration names, and where that is files alone, what was recorded beside
@@ -285,8 +354,9 @@ impl App {
         if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
     }
 
-    /// Puts a recording that is on disk into the table.
-    pub fn register(&self, saved: Saved) {
+    /// Puts a recording that is on disk into the table. Whether it answers anything.
+    pub fn register(&self, saved: Saved) -> bool {
+        self.tell_again();
         let root = self.recording.borrow().root.clone();
         self.log.info(format_args!("recorded {}", saved.path.display()));
         if let Some(loss) = saved.loss.told() {
@@ -297,17 +367,28 @@ impl App {
         if self.config.watch {
             self.registered.borrow_mut().insert(saved.path.clone());
         }
+        let answers = !saved.fixtures.is_empty();
         for (index, fixture) in saved.fixtures {
             let origin: Origin = origin_of(&saved.path, &root, index);
             self.table.borrow_mut().upsert(fixture, origin);
         }
+        answers
     }
 
-    /// Notes a recording that could not be written.
-    pub fn record_failed(&self, why: &str) {
-        self.log.error(why);
+    /// Notes a recording that could not be written, and puts it into the table all the same, with the file that it should
+    /// stand in. Whether it answers anything.
+    pub fn register_unwritten(&self, why: &str, unwritten: Option<(PathBuf, Fixture)>) -> bool {
         self.counts.borrow_mut().record_errors += 1;
         self.metrics.borrow_mut().record_errors += 1;
+        let Some((path, fixture)) = unwritten else {
+            self.log.error(why);
+            return false;
+        };
+        self.log.error(format_args!("{why}; it answers from memory, until the server ends"));
+        let root = self.recording.borrow().root.clone();
+        let name = format!("{} (not written)", origin_of(&path, &root, 0).name);
+        self.table.borrow_mut().upsert(fixture, Origin { path: None, name: name.into(), index: 0 });
+        true
     }
 
     /// Adds fixtures that are in no file.
@@ -369,12 +450,6 @@ impl App {
         self.journal.borrow().entries().map(|entry| entry.to_json(&self.redactor)).collect()
     }
 
-    /// A number that no other answer of this process was made from.
-    pub fn next_seed(&self) -> u64 {
-        self.seed.set(self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        self.seed.get()
-    }
-
     /// Chances of faults for a test's requests: those that were ordered for it, else the configuration's.
     pub fn chaos_rates(&self, test_id: &str) -> ChaosRates {
         let Chaos { drop, malformed, disconnect, .. } = self.config.chaos;
@@ -401,25 +476,26 @@ impl App {
 
     /// Notes a request and its answer.
     pub fn observe(&self, entry: Entry) {
-        let answered = &entry.answered;
-        let mut counts = self.counts.borrow_mut();
-        counts.note(&entry);
+        let new = self.counts.borrow_mut().note(&entry);
         self.metrics.borrow_mut().note(&entry);
-        match answered.source {
-            Source::Miss => {
-                if let Some(why) = &answered.explanation {
-                    self.log.warn(format_args!("{} {} → {}: {why}", entry.method, entry.path_alone(), answered.status));
-                }
+        let asked_again = new.is_none() && matches!(entry.answered.unanswered, Unanswered::MissOf(_));
+        if let Some(miss) = new {
+            self.tell_again();
+            if entry.answered.explanation.is_some() {
+                self.log.warn(miss);
             }
-            source => self.log.debug(format_args!(
-                "{} {} → {} ({})",
-                entry.method,
-                entry.path_alone(),
-                answered.status,
-                source.word()
-            )),
         }
-        drop(counts);
+        if self.log.writes(Level::Debug) {
+            if !asked_again {
+                self.tell_again();
+            }
+            self.log.debug(&entry);
+        }
         self.journal.borrow_mut().push(entry);
+    }
+
+    /// Tells how often misses came that were told once, before another line is written.
+    pub fn tell_again(&self) {
+        self.counts.borrow_mut().take_again().for_each(|miss| self.log.warn(miss));
     }
 }

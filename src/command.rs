@@ -17,17 +17,17 @@ const URL_VARIABLE: &str = "AIMOCK_URL";
 /// What shells add to a signal's number to make an exit code of it.
 const SIGNAL_BASE: i32 = 128;
 
-/// Runs the command until it ends, passing signals on to it; its exit code.
+/// Runs the command until it ends, passing signals on to it; its exit code. Where the server asks for a key, this is one.
 ///
 /// # Errors
 /// [`Error::Command`]: it cannot be started.
-pub async fn run(command: &[OsString], address: SocketAddr) -> Result<u8, Error> {
+pub async fn run(command: &[OsString], address: SocketAddr, key: Option<&str>) -> Result<u8, Error> {
     let Some((program, arguments)) = command.split_first() else { return Ok(0) };
     let mut signals = Signals::new()?;
     let url = format!("http://{}", reachable(address));
     let failed = |source| Error::Command { program: program.to_string_lossy().into_owned(), source };
     let mut command = Command::new(program);
-    command.args(arguments).envs(variables(&url, |name| std::env::var_os(name)));
+    command.args(arguments).envs(variables(&url, key, |name| std::env::var_os(name)));
     let mut child = command.spawn().map_err(failed)?;
     loop {
         tokio::select! {
@@ -47,14 +47,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// What stands for a key in the table of providers.
+const PLACEHOLDER_KEY: &str = "sk-aimock-placeholder";
+
 /// The variables that the command gets beside its parent's: base URLs always, placeholders for keys and the like only
-/// where nothing is set, so that a key that is there can still be recorded with.
-fn variables(url: &str, set: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
+/// where nothing is set, so that a key that is there can still be recorded with. The server's own key is set always, as
+/// nothing is answered without it.
+fn variables(url: &str, key: Option<&str>, set: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
     let is_set = |name: &str| set(name).is_some_and(|value| !value.is_empty());
     let mut variables = vec![(URL_VARIABLE, OsString::from(url))];
     for (name, value) in PROVIDERS.iter().flat_map(|provider| provider.sdk_variables) {
-        if value.contains("{url}") || !is_set(name) {
-            variables.push((name, value.replace("{url}", url).into()));
+        match key {
+            Some(key) if *value == PLACEHOLDER_KEY => variables.push((name, key.into())),
+            _ if value.contains("{url}") || !is_set(name) => {
+                variables.push((name, value.replace("{url}", url).into()));
+            }
+            _ => {}
         }
     }
     // A proxy for the internet does not know this server.
@@ -139,20 +147,24 @@ mod tests {
     #[test]
     fn base_urls_always_and_keys_where_there_are_none() {
         let url = "http://127.0.0.1:4010";
-        let all = variables(url, with(&[("ANTHROPIC_API_KEY", "")]));
+        let all = variables(url, None, with(&[("ANTHROPIC_API_KEY", "")]));
         assert_eq!(value(&all, "AIMOCK_URL"), Some(url));
         assert_eq!(value(&all, "OPENAI_BASE_URL"), Some("http://127.0.0.1:4010/v1"));
         assert_eq!(value(&all, "OPENAI_API_KEY"), Some("sk-aimock-placeholder"));
         assert_eq!(value(&all, "ANTHROPIC_API_KEY"), Some("sk-aimock-placeholder"), "an empty one is none");
         assert_eq!(value(&all, "NO_PROXY"), None);
-        let own = variables(url, with(&[("OPENAI_API_KEY", "sk-mine"), ("OPENAI_BASE_URL", "https://elsewhere")]));
+        let own =
+            variables(url, None, with(&[("OPENAI_API_KEY", "sk-mine"), ("OPENAI_BASE_URL", "https://elsewhere")]));
         assert_eq!(value(&own, "OPENAI_API_KEY"), None);
         assert_eq!(value(&own, "OPENAI_BASE_URL"), Some("http://127.0.0.1:4010/v1"));
+        let keyed = variables(url, Some("k1"), with(&[("OPENAI_API_KEY", "sk-mine"), ("AWS_REGION", "eu-west-3")]));
+        assert_eq!(value(&keyed, "OPENAI_API_KEY"), Some("k1"), "the server answers nothing else");
+        assert_eq!((value(&keyed, "AWS_ACCESS_KEY_ID"), value(&keyed, "AWS_REGION")), (Some("k1"), None));
     }
 
     #[test]
     fn no_variable_is_set_twice() {
-        let all = variables("http://127.0.0.1:1", with(&[("HTTP_PROXY", "http://proxy")]));
+        let all = variables("http://127.0.0.1:1", None, with(&[("HTTP_PROXY", "http://proxy")]));
         let mut names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         let count = names.len();
@@ -162,10 +174,11 @@ mod tests {
 
     #[test]
     fn the_server_is_reached_past_a_proxy() {
-        let all = variables("http://127.0.0.1:1", with(&[("https_proxy", "http://proxy"), ("no_proxy", "internal")]));
+        let all =
+            variables("http://127.0.0.1:1", None, with(&[("https_proxy", "http://proxy"), ("no_proxy", "internal")]));
         assert_eq!(value(&all, "no_proxy"), Some("internal,127.0.0.1"));
         assert_eq!(value(&all, "NO_PROXY"), Some("127.0.0.1"));
-        let all = variables("http://[::1]:1", with(&[("HTTP_PROXY", "http://proxy")]));
+        let all = variables("http://[::1]:1", None, with(&[("HTTP_PROXY", "http://proxy")]));
         assert_eq!(value(&all, "NO_PROXY"), Some("::1"));
     }
 

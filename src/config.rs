@@ -1,5 +1,6 @@
 //! What a server is to do: the command line and the library both build a [`Config`]. Plain data, no side effects.
 
+use crate::credential::ApiKeys;
 use crate::log::Level;
 use crate::provider::Provider;
 use crate::upstream::BaseUrl;
@@ -11,10 +12,20 @@ pub struct Config {
     /// Files and folders of fixtures, in the order they are layered. Recordings go below the first.
     /// Default `./fixtures`.
     pub fixtures: Vec<PathBuf>,
+    /// Someone named them: under [`Config::strict`], without [`Config::record`], one that does not exist, or that none of
+    /// them holds a fixture, ends the start. Default off.
+    pub fixtures_given: bool,
     /// Address or host name to listen on. Default `127.0.0.1`.
     pub host: String,
     /// Port to listen on; 0 takes a free one. Default 4010.
     pub port: u16,
+    /// Keys of which every request must have one, but for health and readiness. Default none: nobody needs one.
+    pub api_keys: ApiKeys,
+    /// Origins (`https://app.example.com`) whose pages may use the control API, and any endpoint while requests can
+    /// reach an upstream, beside those of loopback. Default none.
+    pub allow_origins: Vec<String>,
+    /// Names under which those may be asked, beside loopback and `host`. Default none.
+    pub allow_hosts: Vec<String>,
     /// Ask the upstream on a miss and save its answer. Default off.
     pub record: bool,
     /// Ask the upstream on a miss and save nothing. Default off.
@@ -85,8 +96,12 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             fixtures: vec![PathBuf::from("./fixtures")],
+            fixtures_given: false,
             host: "127.0.0.1".into(),
             port: 4010,
+            api_keys: ApiKeys::default(),
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
             record: false,
             proxy_only: false,
             strict: false,

@@ -5,6 +5,7 @@ use crate::app::{App, Stage};
 use crate::body::Body;
 use crate::fixture::ChaosRates;
 use crate::fixture::file::{self, Problem};
+use crate::guard::folder::is_within;
 use crate::journal::Entry;
 use crate::json;
 use crate::metrics;
@@ -12,10 +13,11 @@ use crate::mock::Recording;
 use crate::replay::json_response;
 use crate::reply::ErrorAnswer;
 use bytes::Bytes;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What the control API's paths begin with.
@@ -80,12 +82,39 @@ pub fn is_control(path: &str) -> bool {
     path.starts_with(PREFIX) || ROUTES.iter().any(|(route, ..)| *route == path)
 }
 
+/// Whether it is one that anyone may ask: it tells nothing but that the server is there.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/health" | "/ready")
+}
+
+/// Whether every `content-type` of a request is JSON: no page can send that without its browser having asked first.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes).peekable();
+    let is_json = |value: &[u8]| {
+        let media = value.split(|b| *b == b';').next().unwrap_or_default();
+        media.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    };
+    types.peek().is_some() && types.all(is_json)
+}
+
+/// Whether a request may change state. A `DELETE` alone, without body or type, is one that browsers ask about first, too.
+fn may_change(head: &Parts, body: &Bytes) -> bool {
+    let bare_delete = head.method == "DELETE" && body.is_empty() && !head.headers.contains_key(CONTENT_TYPE);
+    head.method == "GET" || head.method == "HEAD" || bare_delete || is_json(&head.headers)
+}
+
 /// Answers a request to the server itself.
 pub fn answer(app: &Rc<App>, head: &Parts, body: &Bytes) -> Response<Body> {
     let path = head.uri.path();
     let method = if head.method == "HEAD" { "GET" } else { head.method.as_str() };
     let here = || ROUTES.iter().filter(|(route, ..)| *route == path);
     if let Some((.., handler)) = here().find(|(_, allowed, _)| *allowed == method) {
+        if !may_change(head, body) {
+            return refusal(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                &format!("{method} {path} needs the header 'content-type: application/json', without a body too"),
+            );
+        }
         return handler(&Ask { app, head, body })
             .unwrap_or_else(|Bad(json)| json_response(StatusCode::BAD_REQUEST, &json));
     }
@@ -399,7 +428,7 @@ fn start_recording(ask: &Ask<'_>) -> Answer {
     }
     match order.get("fixturePath") {
         None | Some(Value::Null) => {}
-        Some(Value::String(path)) if !path.is_empty() => wanted = wanted.fixture_path(path),
+        Some(Value::String(path)) if !path.is_empty() => wanted = wanted.fixture_path(ask.folder(path)?),
         Some(_) => return Err("Invalid 'fixturePath': must be the path of a folder".into()),
     }
     match order.get("proxyOnly") {
@@ -445,6 +474,22 @@ impl Ask<'_> {
         }
     }
 
+    /// A folder for recordings: one that this server was given, or one in it.
+    fn folder(&self, path: &str) -> Result<PathBuf, Bad> {
+        let folders = self.app.recording_folders();
+        if is_within(Path::new(path), &folders) {
+            return Ok(PathBuf::from(path));
+        }
+        let own = folders.first().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
+        let own = own.unwrap_or_default();
+        Err(format!(
+            "Invalid 'fixturePath': '{path}' is not in a folder of fixtures that this server was started with (-f); {} \
+             or a folder in it, without '..', would do",
+            own.display()
+        )
+        .into())
+    }
+
     /// The test that the request is about; empty where it names none.
     fn test_id(&self) -> Result<&str, Bad> {
         match self.head.headers.get("x-test-id").map(|id| id.to_str().unwrap_or("").trim()) {
@@ -472,6 +517,7 @@ mod tests {
             assert!(seen.insert((path, method)), "{method} {path}");
             assert!(is_control(path));
         }
+        assert!(is_probe("/health") && is_probe("/ready") && !is_probe("/__aimock/health") && !is_probe("/metrics"));
         assert!(is_control("/__aimock/unknown") && !is_control("/v1/models") && !is_control("/healthz"));
     }
 

@@ -21,8 +21,8 @@ pub enum Error {
     Unknown {
         /// What was given: `--recrod`.
         given: String,
-        /// The known one that is nearest, where one is near.
-        nearest: Option<String>,
+        /// The one that was probably meant, or where to look.
+        hint: String,
     },
     /// The command line as a whole makes no sense; what to change.
     Usage(String),
@@ -35,6 +35,13 @@ pub enum Error {
     },
     /// Fixture files are broken, under `--validate-on-load` or `--strict`; each with its file and place.
     Fixtures(Vec<String>),
+    /// There is nothing to answer from, under `--strict`.
+    NoFixtures {
+        /// What was named for it.
+        paths: Vec<PathBuf>,
+        /// What is wrong with that.
+        problem: &'static str,
+    },
     /// A file or folder cannot be used.
     Io {
         /// What was to be done with it: `read`, `write`, `create`.
@@ -43,6 +50,15 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Nothing can be recorded into the folder that recordings go to.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        remedy: String,
     },
     /// The command after `--` cannot be started.
     Command {
@@ -78,7 +94,9 @@ impl Error {
             | Error::Unknown { .. }
             | Error::Usage(_)
             | Error::Fixtures(_)
+            | Error::NoFixtures { .. }
             | Error::Io { .. }
+            | Error::Folder { .. }
             | Error::Command { .. }
             | Error::System { .. } => 2,
         }
@@ -92,22 +110,25 @@ impl fmt::Display for Error {
                 write!(f, "{name} does not take '{}': {problem}", value.escape_debug())
             }
             Error::Value { name, value: None, problem } => write!(f, "{name}: {problem}"),
-            Error::Unknown { given, nearest: Some(nearest) } => {
-                write!(f, "unknown argument '{}'; did you mean '{nearest}'?", given.escape_debug())
-            }
-            Error::Unknown { given, nearest: None } => {
-                write!(f, "unknown argument '{}'; see aimock --help", given.escape_debug())
-            }
+            Error::Unknown { given, hint } => write!(f, "unknown argument '{}'; {hint}", given.escape_debug()),
             Error::Usage(problem) => f.write_str(problem),
             Error::Bind { address, source } => {
                 write!(f, "cannot listen on {address}: {source}; {}", bind_remedy(source.kind()))
             }
             Error::Fixtures(problems) => {
-                let s = if problems.len() == 1 { "" } else { "s" };
-                write!(f, "{} broken fixture{s} under --validate-on-load or --strict", problems.len())?;
+                let (n, s) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+                write!(f, "{n} broken fixture{s} under --validate-on-load or --strict: mend what is listed")?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
+            Error::NoFixtures { paths, problem } => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                let paths = paths.join(", ");
+                write!(f, "-f {paths}: {problem}, so --strict has nothing to answer from; correct it, or give --record")
+            }
             Error::Io { verb, path, source } => write!(f, "cannot {verb} {}: {source}", path.display()),
+            Error::Folder { path, source, remedy } => {
+                write!(f, "cannot record into {}: {source}; {remedy}", path.display())
+            }
             Error::Command { program, source } => write!(f, "cannot run '{}': {source}", program.escape_debug()),
             Error::Unhealthy { url, problem } => write!(f, "no healthy server at {url}: {problem}"),
             Error::System { what, source } => write!(f, "the system gives no {what}: {source}"),
@@ -120,12 +141,14 @@ impl std::error::Error for Error {
         match self {
             Error::Bind { source, .. }
             | Error::Io { source, .. }
+            | Error::Folder { source, .. }
             | Error::Command { source, .. }
             | Error::System { source, .. } => Some(source),
             Error::Value { .. }
             | Error::Unknown { .. }
             | Error::Usage(_)
             | Error::Fixtures(_)
+            | Error::NoFixtures { .. }
             | Error::Unhealthy { .. } => None,
         }
     }
@@ -161,11 +184,10 @@ mod tests {
                 "--provider-openai: no host",
             ),
             (
-                Error::Unknown { given: "--recrod".into(), nearest: Some("--record".into()) },
+                Error::Unknown { given: "--recrod".into(), hint: "did you mean '--record'?".into() },
                 2,
                 "unknown argument '--recrod'; did you mean '--record'?",
             ),
-            (Error::Unknown { given: "-z".into(), nearest: None }, 2, "unknown argument '-z'; see aimock --help"),
             (Error::Usage("a and b exclude each other".into()), 2, "a and b exclude each other"),
             (
                 Error::Bind { address: "127.0.0.1:80".into(), source: io(io::ErrorKind::PermissionDenied) },
@@ -175,12 +197,26 @@ mod tests {
             (
                 Error::Fixtures(vec!["a.json:1:2: x".into(), "b.json:3:4: y".into()]),
                 2,
-                "2 broken fixtures under --validate-on-load or --strict\n  a.json:1:2: x\n  b.json:3:4: y",
+                "2 broken fixtures under --validate-on-load or --strict: mend what is listed\n  a.json:1:2: x\n  b.json:3:4: y",
+            ),
+            (
+                Error::NoFixtures { paths: vec!["a".into(), "b".into()], problem: "no fixture" },
+                2,
+                "-f a, b: no fixture, so --strict has nothing to answer from; correct it, or give --record",
             ),
             (
                 Error::Io { verb: "read", path: "a/b".into(), source: io(io::ErrorKind::NotFound) },
                 2,
                 "cannot read a/b: what the system said",
+            ),
+            (
+                Error::Folder {
+                    path: "a/recorded".into(),
+                    source: io(io::ErrorKind::StorageFull),
+                    remedy: "make room".into(),
+                },
+                2,
+                "cannot record into a/recorded: what the system said; make room",
             ),
             (
                 Error::Command { program: "pytest".into(), source: io(io::ErrorKind::NotFound) },

@@ -5,9 +5,11 @@ use crate::fixture::Origin;
 use crate::fixture::table::How;
 use crate::json;
 use crate::redact::{REDACTED, Redactor, is_secret_header};
+use crate::request::canonical::Hash;
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 /// Longest part of a request's body that is kept, in bytes.
@@ -167,6 +169,27 @@ impl KeptBody {
     }
 }
 
+/// `POST /v1/chat/completions → 200 by a.json#3 (rule), test T, in 0.31 ms`
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Answered { source, status, fixture, duration, chaos, .. } = &self.answered;
+        write!(f, "{} {} → {status} by ", self.method, self.path_alone())?;
+        match (source, fixture) {
+            (_, Some((origin, how))) => write!(f, "{origin} ({})", how.word())?,
+            (Source::Fixture, None) => f.write_str("aimock itself")?,
+            (Source::Proxy, None) => f.write_str("the upstream")?,
+            (Source::Miss, None) => f.write_str("no fixture")?,
+        }
+        if let Some(chaos) = chaos {
+            write!(f, ", chaos {chaos}")?;
+        }
+        if let Some(test) = &self.test_id {
+            write!(f, ", test {test}")?;
+        }
+        write!(f, ", in {:.2} ms", duration.as_secs_f64() * 1000.0)
+    }
+}
+
 impl Entry {
     /// The path without its query.
     pub fn path_alone(&self) -> &str {
@@ -226,6 +249,20 @@ pub struct Answered {
     pub duration: Duration,
     /// The injected fault.
     pub chaos: Option<&'static str>,
+    /// What it counts as where nobody answered.
+    pub unanswered: Unanswered,
+}
+
+/// What a request counts as that nobody answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unanswered {
+    /// A miss of its own.
+    #[default]
+    Miss,
+    /// One miss with all others of its test that have this hash: a client that asks again misses nothing more.
+    MissOf(Hash),
+    /// Nothing: it is no API call.
+    Nothing,
 }
 
 /// The newest entries, oldest first.
@@ -298,6 +335,7 @@ mod tests {
             explanation: None,
             duration: Duration::from_micros(1500),
             chaos: None,
+            unanswered: Unanswered::Miss,
         };
         Entry {
             id: 0,

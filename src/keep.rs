@@ -1,12 +1,11 @@
 //! From an upstream's answer to what a fixture keeps of it, and back: whether a replay would give a client what it got.
 
-use crate::fixture::Fixture;
 use crate::frame::{Decoder, Framing, Status};
 use crate::json::Node;
 use crate::native::{Native, Sources};
-use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, Shape, native_of};
+use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, Shape, native_of, wire_named};
 use crate::redact::Redactor;
-use crate::reply::Answer;
+use crate::reply::{Answer, RawAnswer};
 use crate::request::Request;
 use std::borrow::Cow;
 
@@ -44,6 +43,13 @@ pub struct Kept {
     pub secret: bool,
 }
 
+impl Kept {
+    /// An answer that is kept as it came.
+    fn verbatim(answer: Answer) -> Self {
+        Kept { answer, native: None, came: None, secret: false }
+    }
+}
+
 impl AskedFor {
     fn encoding(&self) -> Encoding<'_> {
         // In one piece: what a text is cut into says nothing of it.
@@ -55,66 +61,42 @@ impl AskedFor {
     /// # Errors
     /// [`Fault`]: it is no answer of this wire.
     pub fn keep(&self, collapsed: Collapsed, redactor: &Redactor) -> Result<Kept, Fault> {
-        let (mut came, is_body) = match (&collapsed, self.codec.shape()) {
-            (Collapsed::Native { native, told }, Shape::Chat(_)) => {
-                (Came { native: native.clone(), told: told.clone() }, false)
+        let success = |raw: &RawAnswer| (200..300).contains(&raw.status) && !self.request.vectors.opaque;
+        let (native, told, body) = match (collapsed, self.codec.shape()) {
+            (Collapsed::Native { native, told }, Shape::Chat(_)) => (native, told, None),
+            (Collapsed::Body(raw), Shape::Embedding(_)) if success(&raw) => {
+                (native_of(&raw.bytes())?.into_owned(), Node::Null, Some(raw))
             }
-            (Collapsed::Body(raw), Shape::Embedding(_)) if self.request.vectors.opaque => {
-                return Ok(Kept { answer: Answer::Raw(raw.clone()), native: None, came: None, secret: false });
-            }
-            (Collapsed::Body(raw), Shape::Embedding(_)) if (200..300).contains(&raw.status) => {
-                let native = native_of(&raw.bytes())?.into_owned();
-                (Came { native, told: Node::Null }, true)
-            }
-            _ => {
-                let answer = collapsed.answer(self.codec)?;
-                return Ok(Kept { answer, native: None, came: None, secret: false });
-            }
+            (other, _) => return Ok(Kept::verbatim(other.answer(self.codec)?)),
         };
+        let mut came = Came { native, told };
         let secret = redact(&mut came.native, redactor) | redact(&mut came.told, redactor);
-        let to = self.encoding();
-        let (answer, native) = match self.codec.shape() {
-            Shape::Chat(wire) => {
-                let reply = wire.read(&came.native);
-                let native =
-                    Native::between(self.codec.wire(), &wire.write(&reply, &to), &came.native, &Sources::of(&reply));
-                (Answer::Turn(reply), native)
-            }
-            Shape::Embedding(wire) => match wire.read(&came.native)? {
-                Some(embeddings) => {
-                    let written = wire.write(&embeddings, &to);
-                    let native = Native::between(self.codec.wire(), &written, &came.native, &Sources::default());
-                    drop(written);
-                    (Answer::Embeddings(embeddings), native)
-                }
-                None => {
-                    let answer = collapsed.answer(self.codec)?;
-                    return Ok(Kept { answer, native: None, came: None, secret: false });
-                }
+        let answer = match (self.codec.shape(), body) {
+            (Shape::Chat(wire), _) => Answer::Turn(wire.read(&came.native)),
+            (Shape::Embedding(wire), Some(raw)) => match wire.read(&came.native)? {
+                Some(embeddings) => Answer::Embeddings(embeddings),
+                None => return Ok(Kept::verbatim(Answer::Raw(raw))),
             },
-            Shape::Verbatim(_) | Shape::Old => unreachable!("it has been kept as it came"),
+            _ => unreachable!("all else is kept as it came"),
         };
-        debug_assert!(!is_body || matches!(answer, Answer::Embeddings(_)));
-        Ok(Kept { answer, native, came: Some(came), secret })
+        let sources = if let Answer::Turn(reply) = &answer { Sources::of(reply) } else { Sources::default() };
+        let written = self.codec.write(&answer, &self.encoding());
+        let native = written.and_then(|written| Native::between(self.codec.wire(), &written, &came.native, &sources));
+        Ok(Kept { native, came: Some(came), secret, answer })
     }
 
     /// Whether a replay of this fixture gives what came: as a whole, and event by event where events say it twice.
-    pub fn gives(&self, fixture: &Fixture, came: &Came) -> bool {
-        let verbatim = !matches!(fixture.answer, Answer::Turn(_) | Answer::Embeddings(_));
+    pub fn gives(&self, answer: &Answer, native: Option<&Native>, came: &Came) -> bool {
+        let verbatim = !matches!(answer, Answer::Turn(_) | Answer::Embeddings(_));
         let same = |(native, told): (Node<'_>, Node<'_>)| native.same(&came.native) && told.same(&came.told);
-        verbatim || self.replayed(fixture).is_some_and(same)
+        verbatim || self.replayed(answer, native).is_some_and(same)
     }
 
     /// What a client makes of a replay of this fixture, and what single events told it.
-    pub fn replayed(&self, fixture: &Fixture) -> Option<(Node<'static>, Node<'static>)> {
+    pub fn replayed(&self, answer: &Answer, beyond: Option<&Native>) -> Option<(Node<'static>, Node<'static>)> {
         let to = self.encoding();
-        let written = match (&fixture.answer, self.codec.shape()) {
-            (Answer::Turn(reply), Shape::Chat(wire)) => wire.write(reply, &to),
-            (Answer::Embeddings(embeddings), Shape::Embedding(wire)) => wire.write(embeddings, &to),
-            _ => return None,
-        };
-        let mut native = written;
-        if fixture.native.as_ref().is_some_and(|beyond| !beyond.lay_over(&mut native).is_empty()) {
+        let mut native = self.codec.write(answer, &to)?;
+        if beyond.is_some_and(|beyond| !beyond.lay_over(&mut native).is_empty()) {
             return None;
         }
         match self.codec.shape() {
@@ -122,6 +104,15 @@ impl AskedFor {
             _ => Some((native.into_owned(), Node::Null)),
         }
     }
+}
+
+/// The places of native members that the readable form has no more, since it was edited; or the wire, where there is none
+/// of that name.
+pub fn lost(native: &Native, answer: &Answer) -> Vec<String> {
+    let Some(codec) = wire_named(&native.wire) else { return vec![native.wire.clone()] };
+    let asked = AskedFor { codec, request: Request::new(codec.kind()) };
+    // On another wire nobody asks for it.
+    asked.codec.write(answer, &asked.encoding()).map_or_else(Vec::new, |mut written| native.lay_over(&mut written))
 }
 
 /// What a client makes of a native answer's stream.
@@ -140,7 +131,7 @@ fn streamed(wire: &dyn ChatWire, native: &Node<'_>, to: &Encoding<'_>) -> Option
     }
     match collapser.finish() {
         Collapsed::Native { native, told } => Some((native, told)),
-        Collapsed::Body(_) | Collapsed::Old(_) => None,
+        Collapsed::Body(_) => None,
     }
 }
 

@@ -9,18 +9,19 @@
 //! The map, in the order a request travels:
 //!
 //! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
-//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//!   `decide` holds the branching. [`guard`] says who may ask, from a request's head; [`credential`] what a credential is.
+//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
 //! - [`fixture`] is what is answered and when: the table, its files, `aimock check`.
 //! - [`replay`] encodes and paces, [`json`] writes what must be quick, [`body`] sends, [`flush`] lets nothing be lost
 //!   where an answer breaks off.
-//! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
-//!   Hosts' names are looked up by the system; a static binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf`
-//!   say.
-//! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
-//!   [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
+//! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves;
+//!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static
+//!   binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf` say.
+//! - [`journal`], [`report`] and [`metrics`] remember, [`prune`] forgets. [`cli`], [`config`], [`log`], [`error`],
+//!   [`command`], [`health`], [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
 //!
 //! What is absent, on purpose:
 //!
@@ -40,11 +41,13 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "convert")]
 pub mod convert;
+pub mod credential;
 pub mod error;
 pub mod exchange;
 pub mod fixture;
 pub mod flush;
 pub mod frame;
+pub mod guard;
 pub mod health;
 pub mod journal;
 pub mod json;
@@ -54,6 +57,7 @@ pub mod metrics;
 pub mod mock;
 pub mod native;
 pub mod provider;
+pub mod prune;
 pub mod pulse;
 pub mod record;
 pub mod redact;
@@ -64,6 +68,8 @@ pub mod report;
 pub mod request;
 pub mod server;
 pub mod sigv4;
+mod suggest;
+pub mod twins;
 pub mod upstream;
 pub mod wire;
 

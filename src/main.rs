@@ -30,7 +30,7 @@ fn run() -> Result<u8, Error> {
             Err(Error::Usage(why.into()))
         }
         Command::Health { url } => aimock::health::check(&url).map(|()| 0),
-        Command::Help => Ok(print(&cli::help())),
+        Command::Help(topic) => Ok(print(&cli::help(topic))),
         Command::Version => Ok(print(concat!("aimock ", env!("CARGO_PKG_VERSION"), "\n"))),
     }
 }

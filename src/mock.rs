@@ -97,6 +97,18 @@ impl Recording {
         self
     }
 
+    /// Begins it, as whoever holds the library's handle asks: its upstreams get the environment's keys.
+    ///
+    /// # Errors
+    /// [`Error::Value`]: an unknown provider or a URL that is none. [`Error::Usage`]: no provider at all.
+    fn begin_trusted(self, app: &App) -> Result<(), Error> {
+        let upstreams = self.providers.iter().map(upstream).collect::<Result<Vec<_>, _>>()?;
+        self.begin(app)?;
+        let mut recording = app.recording.borrow_mut();
+        upstreams.into_iter().for_each(|(provider, url)| recording.trusted.set(provider, url));
+        Ok(())
+    }
+
     /// Begins it.
     ///
     /// # Errors
@@ -133,10 +145,12 @@ impl Builder {
     #[must_use]
     pub fn fixtures(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.fixtures.push(path.into());
+        self.config.fixtures_given = true;
         self
     }
 
-    /// Requests that no fixture matches get 503.
+    /// Requests that no fixture matches get 503. Without [`Builder::record`], the paths of fixtures must exist and hold
+    /// some.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.config.strict = true;
@@ -187,8 +201,8 @@ impl Builder {
     /// Starts the server on a thread of its own and returns once it accepts connections.
     ///
     /// # Errors
-    /// What keeps it from starting: an address that is taken, broken fixtures under `strict`, a bad environment, an
-    /// unknown provider.
+    /// What keeps it from starting: an address that is taken, fixtures that are broken or not there under `strict`, a bad
+    /// environment, an unknown provider.
     pub fn start(mut self) -> Result<Mock, Error> {
         for given in &self.providers {
             let (provider, url) = upstream(given)?;
@@ -221,6 +235,7 @@ fn serve(builder: Builder, mut todo: UnboundedReceiver<Task>, started: impl FnOn
         let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
         let app = Rc::new(App::new(builder.config, builder.log, &Environment::from_env(), keys)?);
         let (listener, address) = server::bind(&app.config).await?;
+        app.listens_on(address);
         let snapshot = app.load().await?;
         if app.config.watch {
             tokio::task::spawn_local(watch::run(app.clone(), snapshot));
@@ -309,7 +324,7 @@ impl Mock {
     /// # Errors
     /// [`Error::Value`]: an unknown provider or a URL that is none. [`Error::Usage`]: no provider at all.
     pub fn enable_recording(&self, recording: Recording) -> Result<(), Error> {
-        self.ask(move |app| recording.begin(app))
+        self.ask(move |app| recording.begin_trusted(app))
     }
 
     /// Ends recording; what was recorded answers on.
@@ -338,5 +353,22 @@ impl Drop for Mock {
             // A panic there has been printed.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_that_the_library_names_are_trusted_and_those_of_requests_are_not() {
+        let config = Config { fixtures: Vec::new(), ..Config::default() };
+        let app = App::new(config, Logger::silent(), &Environment::default(), Keys::default()).unwrap();
+        let openai = provider::by_name("openai").unwrap();
+        let trusted = |url: &str| app.recording.borrow().trusts(openai, &BaseUrl::parse(url).unwrap());
+        Recording::new().provider("openai", "http://a").begin(&app).unwrap();
+        assert!(!trusted("http://a"));
+        Recording::new().provider("openai", "http://b").begin_trusted(&app).unwrap();
+        assert!(trusted("http://b") && !trusted("http://a"));
     }
 }

@@ -1,7 +1,7 @@
 //! From a request and its answer to a fixture on disk and in memory.
 
-use crate::app::RequestKey;
 use crate::clock;
+use crate::error::Error;
 use crate::fixture::file::{self, Parsed};
 use crate::fixture::{Asked, Fixture, Match, Metadata, Origin, RecordedTimings, Wire};
 use crate::frame::Framing;
@@ -12,11 +12,14 @@ use crate::relay::framing_of;
 use crate::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply};
 use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
+use crate::twins::RequestKey;
 use crate::wire::{self, Pieces};
+use rustix::process::geteuid;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -113,8 +116,12 @@ impl Loss {
 /// A recording that could not be written.
 #[derive(Debug)]
 pub struct RecordError {
-    path: PathBuf,
-    source: io::Error,
+    /// The file, or the folder that it should stand in.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+    /// The recording, where there is one and it answers anything.
+    pub fixture: Option<Box<Fixture>>,
 }
 
 impl fmt::Display for RecordError {
@@ -192,16 +199,18 @@ impl Plan {
             Ok(fixture) => fixture,
             Err(why) => return Err(self.place.refuse(why)),
         };
-        let saved = match self.place {
+        let written = match self.place {
             Place::Own(folder) => own_file(&folder, self.provider, fixture, registered),
             Place::Shared(path) => shared_file(path, fixture),
             Place::Instead(path, index, request) => in_place(path, index, request, fixture),
         };
-        saved.map(|(path, index, fixture)| Saved {
-            path,
-            fixtures: if registered { vec![(index, fixture)] } else { Vec::new() },
-            loss,
-        })
+        match written {
+            Ok((path, index, fixture)) => {
+                let fixtures = if registered { vec![(index, fixture)] } else { Vec::new() };
+                Ok(Saved { path, fixtures, loss })
+            }
+            Err(e) => Err(RecordError { fixture: e.fixture.filter(|_| registered), ..e }),
+        }
     }
 
     /// The recording, unwritten.
@@ -248,7 +257,8 @@ impl Plan {
             }
             (None, None) => return Err("it would not load again"),
         };
-        let faithful = kept.came.as_ref().is_none_or(|came| self.asked.gives(&back, came));
+        let faithful =
+            kept.came.as_ref().is_none_or(|came| self.asked.gives(&back.answer, back.native.as_deref(), came));
         // A secret may lie across frames, where it cannot be replaced.
         let safe = |wire: &Wire| !secret && !wire::holds_secret(&wire::body(wire), beside.framing, redactor);
         let had_wire = beside.wire.is_some();
@@ -267,7 +277,7 @@ impl Plan {
 impl Place {
     fn refuse(self, why: &'static str) -> RecordError {
         let (Place::Own(path) | Place::Shared(path) | Place::Instead(path, ..)) = self;
-        RecordError { path, source: io::Error::other(why) }
+        RecordError { path, source: io::Error::other(why), fixture: None }
     }
 }
 
@@ -304,16 +314,11 @@ fn own_file(folder: &Path, provider: &Provider, fixture: Fixture, registered: bo
         more.insert("_warning".into(), UNREGISTERED.into());
     }
     let stamp = clock::file_stamp(clock::unix_ms());
-    for n in 1..=MAX_NAME_TRIES {
-        let path = folder.join(format!("{}-{stamp}-{n}.json", provider.name));
-        match file::create_new_atomic(&path, |out| file::write_to(out, &more, &[&fixture], &[])) {
-            Ok(()) => return Ok((path, 0, fixture)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(RecordError { path, source }),
-        }
+    let name = |n: u32| folder.join(format!("{}-{stamp}-{n}.json", provider.name));
+    match file::create_new_atomic((1..=MAX_NAME_TRIES).map(name), |out| file::write_to(out, &more, &[&fixture], &[])) {
+        Ok(path) => Ok((path, 0, fixture)),
+        Err(source) => Err(RecordError { path: name(1), source, fixture: Some(fixture.into()) }),
     }
-    let source = io::Error::new(io::ErrorKind::AlreadyExists, "every name is taken");
-    Err(RecordError { path: folder.to_owned(), source })
 }
 
 fn shared_file(path: PathBuf, fixture: Fixture) -> Written {
@@ -333,21 +338,18 @@ fn in_place(path: PathBuf, index: usize, request: Option<Hash>, fixture: Fixture
 
 /// Puts a recording in the place of one that the file has, or at its end.
 fn write_at(path: PathBuf, fixture: Fixture, find: impl FnOnce(&[Fixture]) -> Option<usize>) -> Written {
-    let mut written = None;
+    let (mut at, mut recording) = (0, fixture);
     let updated = file::update_locked(&path, |mut fixtures| {
-        let at = find(&fixtures).unwrap_or(fixtures.len());
-        let fixture = match fixtures.get(at) {
-            Some(old) => refreshed(old, fixture),
-            None => fixture,
-        };
-        fixtures.splice(at..fixtures.len().min(at + 1), [fixture.clone()]);
-        written = Some((at, fixture));
+        at = find(&fixtures).unwrap_or(fixtures.len());
+        if let Some(old) = fixtures.get(at) {
+            recording = refreshed(old, recording.clone());
+        }
+        fixtures.splice(at..fixtures.len().min(at + 1), [recording.clone()]);
         fixtures
     });
-    match (updated, written) {
-        (Ok(()), Some((at, fixture))) => Ok((path, at, fixture)),
-        (Err(source), _) => Err(RecordError { path, source }),
-        (Ok(()), None) => Err(RecordError { path, source: io::Error::other("the file was not changed") }),
+    match updated {
+        Ok(()) => Ok((path, at, recording)),
+        Err(source) => Err(RecordError { path, source, fixture: Some(recording.into()) }),
     }
 }
 
@@ -461,6 +463,46 @@ fn redact_text(json: &mut String, redactor: &Redactor) -> bool {
         *json = value.to_string();
     }
     found
+}
+
+/// Makes the folder ready that recordings go to, and takes away what killed processes left in it and in the folders of
+/// fixtures. How many files that were. Blocks on the disk.
+///
+/// # Errors
+/// [`Error::Folder`]: nothing can be written there.
+pub fn prepare(folder: &Path, fixtures: &[PathBuf]) -> Result<usize, Error> {
+    file::probe(folder).map_err(|source| {
+        let remedy = remedy(source.kind(), geteuid().as_raw(), owner(folder));
+        Error::Folder { path: folder.to_owned(), source, remedy }
+    })?;
+    Ok(fixtures.iter().map(PathBuf::as_path).chain([folder]).map(file::remove_left_behind).sum())
+}
+
+/// Who owns the folder, or the nearest one above it that there is: user and group.
+fn owner(folder: &Path) -> Option<(u32, u32)> {
+    let absolute = std::path::absolute(folder).ok()?;
+    absolute.ancestors().find_map(|path| path.metadata().ok()).map(|meta| (meta.uid(), meta.gid()))
+}
+
+/// What to do where nothing can be written.
+fn remedy(kind: io::ErrorKind, user: u32, owner: Option<(u32, u32)>) -> String {
+    let another = "or name another folder first with -f";
+    let who = owner.filter(|(owner, _)| user != 0 && user != *owner);
+    match (kind, who) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge, _) => {
+            format!("make room there, {another}")
+        }
+        (io::ErrorKind::NotADirectory, _) => format!("remove that file, {another}"),
+        (io::ErrorKind::ReadOnlyFilesystem, _) => format!("mount it so that it can be written, {another}"),
+        (_, Some((owner, group))) => format!(
+            "it belongs to user {owner}, and this process runs as user {user}: \
+             in a container, run it with --user {owner}:{group}"
+        ),
+        _ if user != 0 => {
+            format!("this process runs as user {user}: let it write there (in a container, --user), {another}")
+        }
+        _ => format!("let this process write there, {another}"),
+    }
 }
 
 /// Where a saved fixture stands, its name relative to the folder of fixtures.

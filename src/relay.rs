@@ -1,12 +1,14 @@
 //! From an upstream to a client: bytes go on as they arrive, their frames are teed to a collapser, and the end is let
 //! through only when the recording is safe.
 
-use crate::app::{App, Going, RequestKey};
+use crate::app::{App, Going};
 use crate::body::{Body, Broken};
 use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
 use crate::provider::{AnswerHead, Codec, Collapse, Collapsed, Fault, Progress};
 use crate::record::{Beside, Plan};
+use crate::request::Kind;
+use crate::twins::Turn;
 use crate::upstream::{AnswerBody, UpstreamError};
 use crate::wire::WireTee;
 use bytes::Bytes;
@@ -48,8 +50,8 @@ pub struct Recording {
     app: Rc<App>,
     plan: Option<Plan>,
     tee: Tee,
-    /// Released when the recording has ended, well or not.
-    pub turn: Option<InFlight>,
+    /// Dropped when the recording has ended, well or not.
+    turn: Option<Turn>,
     started: Instant,
     /// What an error answer said of when to ask again, in seconds.
     retry_after: Option<u64>,
@@ -59,33 +61,6 @@ pub struct Recording {
     timings: Option<Vec<Instant>>,
     /// The server does not stop before it has ended.
     _going: Going,
-}
-
-/// A request that others like it wait for; dropped, it lets them go on.
-#[derive(Debug)]
-pub struct InFlight {
-    /// The app that keeps the list.
-    pub app: Rc<App>,
-    /// The request's hash and its test.
-    pub key: RequestKey,
-}
-
-impl InFlight {
-    /// The answer was recorded: those that wait have no need to ask for themselves.
-    fn recorded(&self) {
-        if let Some(waiting) = self.app.in_flight.borrow().get(&self.key) {
-            waiting.recorded.set(true);
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let waiting = self.app.in_flight.borrow_mut().remove(&self.key);
-        if let Some(waiting) = waiting {
-            waiting.over.notify_waiters();
-        }
-    }
 }
 
 /// Why an answer is relayed and not recorded.
@@ -128,11 +103,16 @@ struct Tee {
     progress: Progress,
     /// A frame that has begun holds an end marker: none of it goes on until it is complete.
     holding: bool,
+    /// Nothing has come yet.
+    empty: bool,
+    /// A body that is empty is whole: it was told that there is none.
+    may_be_empty: bool,
 }
 
 impl Tee {
     fn new(codec: &'static dyn Codec, head: &AnswerHead<'_>, max_bytes: usize) -> Self {
         let markers = codec.end_markers();
+        let bodiless = matches!(head.status, 202 | 204 | 205); // the first may have one
         Tee {
             decoder: Decoder::new(head.framing),
             collapser: codec.collapser(head),
@@ -142,11 +122,15 @@ impl Tee {
             max_bytes,
             progress: Progress::More,
             holding: false,
+            empty: true,
+            may_be_empty: bodiless && codec.kind() == Kind::Raw,
         }
     }
 
     /// Takes a chunk; how many of its bytes may go on before the recording is safe.
     fn feed(&mut self, chunk: &[u8]) -> Result<usize, Unrecorded> {
+        self.empty &= chunk.is_empty();
+        self.collapser.keep(chunk);
         let mut at = 0;
         while let Status::Frame { frame, used } = self.decoder.next(&chunk[at..]).map_err(Unrecorded::Unframed)? {
             self.progress = self.collapser.push(&frame).map_err(Unrecorded::Fault)?;
@@ -171,6 +155,10 @@ impl Tee {
 
     /// The body ended cleanly.
     fn end(&mut self) -> Result<(), Unrecorded> {
+        if self.empty && self.may_be_empty {
+            self.progress = Progress::Finished;
+            return Ok(());
+        }
         if self.progress == Progress::Done {
             return Ok(());
         }
@@ -189,6 +177,7 @@ impl Tee {
 /// It would not be recorded; why.
 pub fn collapse(codec: &'static dyn Codec, head: &AnswerHead<'_>, body: &[u8]) -> Result<Collapsed, String> {
     let mut tee = Tee::new(codec, head, usize::MAX);
+    tee.may_be_empty |= codec.kind() == Kind::Raw;
     tee.feed(body).and_then(|_| tee.end()).map_err(|why| why.to_string())?;
     Ok(tee.collapser.finish())
 }
@@ -211,7 +200,7 @@ impl Recording {
     pub fn begin(
         app: &Rc<App>,
         plan: Plan,
-        turn: Option<InFlight>,
+        turn: Option<Turn>,
         codec: &'static dyn Codec,
         asked: Framing,
         status: u16,
@@ -233,11 +222,10 @@ impl Recording {
         let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let framing = if success { codec.framing(framing_of(content_type, asked)) } else { Framing::Whole };
         let head = AnswerHead { framing, status, content_type };
-        let tee = if success {
-            Tee::new(codec, &head, app.config.max_record_bytes)
-        } else {
-            Tee::new(crate::provider::verbatim(), &head, app.config.max_record_bytes)
-        };
+        let codec = if success { codec } else { crate::provider::verbatim() };
+        let mut tee = Tee::new(codec, &head, app.config.max_record_bytes);
+        let told_empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+        tee.may_be_empty |= told_empty && codec.kind() == Kind::Raw;
         // A date would be long past when it is replayed.
         let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         let keep_wire = app.config.record_wire;
@@ -315,6 +303,11 @@ impl Recording {
     /// Writes the recording to disk and puts it into the table.
     async fn save(&mut self) -> Option<String> {
         let mut plan = self.plan.take()?;
+        if let Some(turn) = &mut self.turn
+            && !turn.may_save().await
+        {
+            return None; // the answer to a request like it came first
+        }
         plan.number(&mut self.app.repeats.borrow_mut());
         let mut answer = self.tee.collapser.finish();
         if let Collapsed::Body(raw) = &mut answer {
@@ -322,34 +315,33 @@ impl Recording {
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));
-        let failed = store(
-            &self.app,
-            plan,
-            answer,
-            Beside { wire, keep_wire: self.keep_wire, timings, framing: self.tee.framing },
-        )
-        .await;
-        if let Some(turn) = self.turn.take().filter(|_| failed.is_none()) {
-            turn.recorded();
+        let turn = self.turn.take();
+        let beside = Beside { wire, keep_wire: self.keep_wire, timings, framing: self.tee.framing };
+        let (answers, failure) = store(&self.app, plan, answer, beside).await;
+        if let Some(turn) = turn.filter(|_| answers) {
+            turn.saved();
         }
-        failed
+        failure
     }
 }
 
-/// Writes a recording on a thread that may block, then puts it into the table.
-async fn store(app: &Rc<App>, plan: Plan, answer: Collapsed, beside: Beside) -> Option<String> {
+/// Writes a recording on a thread that may block, then puts it into the table, written or not. Whether it answers from
+/// now on, and why it could not be written.
+async fn store(app: &Rc<App>, plan: Plan, answer: Collapsed, beside: Beside) -> (bool, Option<String>) {
     let redactor = app.redactor.clone();
     let saved = tokio::task::spawn_blocking(move || plan.save(answer, beside, &redactor)).await;
-    let failure = match saved {
-        Ok(Ok(saved)) => {
-            app.register(saved);
-            return None;
+    match saved {
+        Ok(Ok(saved)) => (app.register(saved), None),
+        Ok(Err(mut e)) => {
+            let unwritten = e.fixture.take();
+            let failure = e.to_string();
+            (app.register_unwritten(&failure, unwritten.map(|fixture| (e.path, *fixture))), Some(failure))
         }
-        Ok(Err(e)) => e.to_string(),
-        Err(e) => format!("cannot write the recording: {e}"),
-    };
-    app.record_failed(&failure);
-    Some(failure)
+        Err(e) => {
+            let failure = format!("cannot write the recording: {e}");
+            (app.register_unwritten(&failure, None), Some(failure))
+        }
+    }
 }
 
 fn timings(started: Instant, at: &[Instant]) -> RecordedTimings {
@@ -375,7 +367,9 @@ pub async fn body(upstream: AnswerBody, recording: Option<Recording>, headers: &
             let all = all.clone().unwrap_or_default();
             recording.feed(&all);
             let failed = recording.end().await;
-            return (Body::whole(all), failed);
+            let promised = len.filter(|len| *len != all.len() as u64); // to `HEAD`, a length alone
+            let body = promised.map(|len| Body::Relayed(Relayed { flow: None, len: Some(len) }));
+            return (body.unwrap_or_else(|| Body::whole(all)), failed);
         }
         flow.take(first);
     }
@@ -440,6 +434,22 @@ struct Flow {
 
 impl Flow {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        self.unread(None);
+        let next = self.poll_next(cx);
+        if let Poll::Ready(Some(Ok(_))) = next {
+            self.unread(Some(tokio::time::Instant::now()));
+        }
+        next
+    }
+
+    /// Tells requests that wait for this one whether its client reads.
+    fn unread(&self, since: Option<tokio::time::Instant>) {
+        if let Some(turn) = self.recording.as_ref().and_then(|recording| recording.turn.as_ref()) {
+            turn.unread(since);
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         // A fast upstream gives way to other connections now and then.
         let turn = ready!(poll_proceed(cx));
         loop {

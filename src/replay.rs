@@ -3,8 +3,6 @@
 use crate::body::{Body, Paced};
 use crate::fixture::{Fixture, Playback, StreamingProfile, Wire, file};
 use crate::frame::{Frames, Framing};
-use crate::json::Node;
-use crate::native::Native;
 use crate::provider::{Codec, Encoding, ErrorBody, Provider, Shape};
 use crate::reply::{Answer, Embeddings, ErrorAnswer, RawBody};
 use crate::request::{Request, VectorFormat};
@@ -43,7 +41,7 @@ pub struct Manner {
     pub replay_speed: Option<f64>,
     /// Unix seconds.
     pub now: i64,
-    /// Differs for every answer.
+    /// Follows from the request.
     pub seed: u64,
 }
 
@@ -79,6 +77,9 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
             let mut response = response(status, HeaderValue::from_str(&raw.content_type).unwrap_or(OCTETS), body);
+            if raw.content_type.is_empty() {
+                response.headers_mut().remove(CONTENT_TYPE); // it had none
+            }
             if let Some(seconds) = raw.retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
@@ -97,35 +98,27 @@ fn encoded(answer: &Answer, fixture: &Fixture, endpoint: &Endpoint<'_>, manner: 
         now: manner.now,
         seed: manner.seed,
     };
-    let native = fixture.native.as_deref().filter(|native| native.wire == endpoint.codec.wire());
-    if request.streamed() {
-        let frames = match (endpoint.codec.shape(), &*answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => wire.stream(&laid_over(wire.write(reply, &to), native), &to),
-            _ => endpoint.codec.encode_stream(&answer, &to),
-        };
-        let mut response = response(StatusCode::OK, media(request.framing), streamed_body(frames, playback, manner));
-        if request.framing == Framing::Sse {
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        }
-        response
-    } else {
-        let json = match (endpoint.codec.shape(), &*answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => laid_over(wire.write(reply, &to), native).to_bytes(),
-            (Shape::Embedding(wire), Answer::Embeddings(vectors)) => {
-                laid_over(wire.write(vectors, &to), native).to_bytes()
+    let Some(mut native) = endpoint.codec.write(&answer, &to) else {
+        let message = "this endpoint gives no answer of this kind".to_owned();
+        return error_response(endpoint, &ErrorAnswer { status: 500, message, ..ErrorAnswer::default() });
+    };
+    if let Some(beyond) = fixture.native.as_deref().filter(|beyond| beyond.wire == endpoint.codec.wire()) {
+        beyond.lay_over(&mut native); // `aimock check` tells what has no place any more
+    }
+    match endpoint.codec.shape() {
+        Shape::Chat(wire) if request.streamed() => {
+            let body = streamed_body(wire.stream(&native, &to), playback, manner);
+            let mut response = response(StatusCode::OK, media(request.framing), body);
+            if request.framing == Framing::Sse {
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             }
-            _ => endpoint.codec.encode_whole(&answer, &to),
-        };
-        response(StatusCode::OK, media(Framing::Whole), whole_body(Bytes::from(json), playback, manner))
+            response
+        }
+        _ => {
+            let body = whole_body(Bytes::from(native.to_bytes()), playback, manner);
+            response(StatusCode::OK, media(Framing::Whole), body)
+        }
     }
-}
-
-/// The written answer with what it had beside its readable form; `aimock check` tells what has no place any more.
-fn laid_over<'a>(mut written: Node<'a>, native: Option<&Native>) -> Node<'a> {
-    if let Some(native) = native {
-        native.lay_over(&mut written);
-    }
-    written
 }
 
 /// Embeddings with a vector for each input; all else as it is. A provider may count inputs otherwise: what was recorded

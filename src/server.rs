@@ -1,7 +1,7 @@
 //! Accepts connections and answers them.
 
 use crate::app::{App, Going, Stage, Underway};
-use crate::cli::ServeArgs;
+use crate::cli::{self, ServeArgs};
 use crate::command;
 use crate::config::Config;
 use crate::error::Error;
@@ -9,6 +9,7 @@ use crate::exchange;
 use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::prune;
 use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
@@ -50,8 +51,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// What keeps the server from starting.
 pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
-    let ServeArgs { config, exit_on_stdin_close, command, warnings } = args;
+    let ServeArgs { mut config, exit_on_stdin_close, command, warnings } = args;
     warnings.iter().for_each(|warning| log.warn(warning));
+    cli::environment_keys(std::env::var_os(cli::API_KEYS), &mut config.api_keys)?;
     let keys = Keys::from_env().map_err(|e| Error::Usage(e.to_string()))?;
     let environment = Environment::from_env();
     let app = Rc::new(App::new(config, log, &environment, keys)?);
@@ -59,6 +61,7 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
         app.client.load_roots().map_err(|e| Error::Usage(e.to_string()))?;
     }
     let (listener, address) = bind(&app.config).await?;
+    app.listens_on(address);
     let mut stop = Stop::new(exit_on_stdin_close)?;
     let until = async {
         if command.is_empty() {
@@ -66,7 +69,7 @@ pub async fn run(args: ServeArgs, log: Logger) -> Result<u8, Error> {
             return Ok(0);
         }
         tokio::select! {
-            () = app.until_loaded() => command::run(&command, address).await,
+            () = app.until_loaded() => command::run(&command, address, app.guard.keys.first()).await,
             () = stop.wait() => Ok(1), // the command did not go well: it did not run
         }
     };
@@ -253,14 +256,38 @@ async fn until_idle(app: &Rc<App>, io: Flushing, listener: &mut Listener, open: 
 }
 
 /// Says what happened, and writes the report; the exit code. A command that went well did not, where a request of it
-/// was not answered.
+/// was not answered, a recording was not written, or an upstream that was to be recorded gave nothing but refusals.
 fn finish(app: &App, code: u8, command: &[OsString]) -> Result<u8, Error> {
-    app.write_report()?;
-    let counts = app.counts.borrow();
+    app.tell_again();
     if command.is_empty() {
+        app.write_report()?;
+        let counts = app.counts.borrow();
+        let config = &app.config;
+        let refusing = counts.refusing().filter(|up| config.record && !(config.record_errors && up.answers()));
+        refusing.for_each(|upstream| app.log.error(upstream));
         app.log.info(&*counts);
         return Ok(code);
     }
+    app.counts.borrow_mut().command_exit = Some(code);
+    // A recording that could not be written does not stand in for the one that it would have replaced.
+    if code == 0 && app.config.record && app.counts.borrow().record_errors == 0 {
+        prune::after_a_whole_run(app);
+    }
+    app.write_report()?;
+    let counts = app.counts.borrow();
     counts.summarize(&app.table.borrow(), &app.log);
-    Ok(if code == 0 && counts.misses > 0 { 1 } else { code })
+    let config = &app.config;
+    let refusing = counts.refusing().filter(|upstream| config.record && !(config.record_errors && upstream.answers()));
+    let refusing: Vec<_> = refusing.collect();
+    refusing.iter().for_each(|upstream| app.log.error(upstream));
+    let lost = match (counts.misses, counts.record_errors, refusing.is_empty()) {
+        (0, 0, true) => return Ok(code),
+        (0, 0, false) => "an upstream gave nothing but refusals",
+        (0, ..) => "not all that was recorded could be written",
+        _ => "not all that it asked for was answered",
+    };
+    if code == 0 {
+        app.log.warn(format_args!("exit code 1: the command ended with 0, but {lost}"));
+    }
+    Ok(code.max(1))
 }

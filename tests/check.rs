@@ -23,9 +23,25 @@ const CASES: &[Case] = &[
         "d-unknown-match-key.json",
         entries!(r#"{"match": {"userMesage": "d1", "userMessage": "d"}, "response": {"content": "a"}}"#),
         2,
-        "warning",
+        "error",
         "fixtures[0].match.userMesage",
         "unknown key; did you mean `userMessage`?",
+    ),
+    (
+        "d-match-key-of-functions.json",
+        entries!(r#"{"match": {"predicate": "x", "userMessage": "d2"}, "response": {"content": "a"}}"#),
+        2,
+        "warning",
+        "fixtures[0].match.predicate",
+        "skipped: a `predicate` is a function",
+    ),
+    (
+        "d-match-key-outside.json",
+        entries!(r#"{"match": {"_note": "x", "userMessage": "d3"}, "model": "m", "response": {"content": "a"}}"#),
+        2,
+        "warning",
+        "fixtures[0].model",
+        "it belongs into that",
     ),
     (
         "d-unknown-response-key.json",
@@ -258,6 +274,43 @@ fn exit_codes() {
     let (code, text) = check(&[&shipped], &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.ends_with(": 0 errors, 0 warnings\n"), "{text}");
+    assert_eq!(check(&[&good], &["--strict"]).0, Some(0));
+    let (code, text) = check(&[&odd], &["--strict"]);
+    assert_eq!((code, text.contains("0 errors, 1 warning")), (Some(1), true), "{text}");
     let wrong = Program::start(&mut program(&["check", "--format", "xml"])).wait();
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+}
+
+#[test]
+fn where_there_is_nothing_to_check_or_convert_is_an_error() {
+    let folder = Folder::new();
+    let good = folder.write("good.json", entries!(r#"{"match": {"userMessage": "a"}, "response": {"content": "b"}}"#));
+    let skipped = entries!(r#"{"match": {"endpoint": "image"}, "response": {"image": {"url": "x"}}}"#);
+    assert_eq!(check(&[&folder.write("other.json", skipped)], &[]).0, Some(0), "what is for others is a fixture too");
+    let absent = folder.path().join("typo");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let no_entry = folder.write("none.json", r#"{"fixtures": []}"#);
+    for (path, says) in [
+        (&absent, "error: no such file or folder"),
+        (&empty, "error: there is no fixture in it"),
+        (&no_entry, "error: there is no fixture in it"),
+    ] {
+        let (code, text) = check(&[&good, path], &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.starts_with(&format!("{}: {says}\n", path.display())), "{text}");
+    }
+    let elsewhere = Program::start(program(&["check"]).current_dir(&empty)).wait();
+    assert_eq!(
+        (elsewhere.code, elsewhere.stdout.lines().next()),
+        (Some(1), Some("./fixtures: error: no such file or folder"))
+    );
+    if cfg!(feature = "convert") {
+        let out = folder.path().join("out");
+        for (path, says) in [(&absent, "error: no such file or folder"), (&empty, "error: nothing to convert: ")] {
+            let ended = Program::start(program(&["convert", "vcr"]).arg(path).arg("-o").arg(&out)).wait();
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert!(ended.stderr.contains(says) && ended.stderr.contains(path.to_str().unwrap()), "{}", ended.stderr);
+        }
+    }
 }

@@ -55,7 +55,8 @@ fn run(program: &mut Command) -> (i32, String, String) {
     (status.code().expect("no signal ended it"), text(stdout), text(stderr))
 }
 
-/// This test binary, run as a command: asks what `ASK` says, at the base URL that OpenAI's SDK reads.
+/// This test binary, run as a command: asks what `ASK` says, at the base URL that OpenAI's SDK reads. `a` is a question,
+/// `a@t` one of the test `t`, `GET /x` a request.
 #[test]
 #[ignore = "run by other tests as their command"]
 fn client() {
@@ -63,7 +64,14 @@ fn client() {
     let url = std::env::var("OPENAI_BASE_URL").expect("a base URL");
     let address: SocketAddr = url.trim_start_matches("http://").trim_end_matches("/v1").parse().expect("an address");
     for question in questions.split(',') {
-        http::chat(address, question);
+        match (question.split_once(' '), question.split_once('@')) {
+            (Some((method @ ("GET" | "HEAD" | "OPTIONS"), target)), _) => http::ask(address, method, target, "", ""),
+            (_, Some((text, test))) => {
+                let headers = format!("x-test-id: {test}\r\n");
+                http::ask(address, "POST", "/v1/chat/completions", &headers, &http::chat_body(text, false))
+            }
+            _ => http::chat(address, question),
+        };
     }
 }
 
@@ -142,7 +150,24 @@ fn all_requests_matched() {
         stderr.contains("2 requests answered by fixtures (0 drifted), 0 relayed, 0 recorded, 0 unmatched"),
         "{stderr}"
     );
-    assert!(stderr.contains("1 unused: rules.json#1"), "{stderr}");
+    assert!(stderr.ends_with("aimock: info: unused: rules.json#1 \"goodbye\"\n"), "{stderr}");
+}
+
+#[test]
+fn what_a_run_did_not_use_is_told_a_line_each_and_only_of_a_whole_run() {
+    let folder = Folder::new();
+    let entry = |n: usize| json!({"match": {"userMessage": format!("q{n}\nand more")}, "response": {"content": "x"}});
+    let many: Vec<Value> = (0..25).map(entry).collect();
+    fs::write(folder.0.join("rules.json"), json!({"fixtures": many}).to_string()).unwrap();
+    let unused =
+        |stderr: &str| stderr.lines().filter(|l| l.contains(" unused: ")).map(str::to_owned).collect::<Vec<_>>();
+    let (code, stderr) = run_client(&folder.0, &[], "q3\nand more");
+    let lines = unused(&stderr);
+    assert_eq!((code, lines.len()), (0, 21), "{stderr}");
+    assert_eq!(lines[3], "aimock: info: unused: rules.json#4 \"q4 and more\"");
+    assert_eq!(lines[20], "aimock: info: unused: 4 more; --report FILE lists them");
+    let (code, _, stderr) = run(&mut aimock(&folder.0, &[], &["sh", "-c", "exit 1"]));
+    assert_eq!((code, unused(&stderr).len()), (1, 0), "{stderr}");
 }
 
 #[test]
@@ -159,6 +184,140 @@ fn an_unmatched_request_fails_a_command_that_went_well() {
     assert_eq!(report["fixtures"], json!([{"file": "rules.json", "index": 0, "hits": 1}]));
     assert_eq!(report["unused"], json!([{"file": "rules.json", "index": 1, "recorded": false}]));
     assert_eq!(report["unmatched"][0]["status"], 404);
+    assert_eq!((&report["commandExit"], &report["tests"]), (&json!(0), &json!([])));
+    assert!(stderr.contains("exit code 1: the command ended with 0, but not all that it asked for"), "{stderr}");
+}
+
+#[test]
+fn a_miss_that_is_asked_again_is_one() {
+    let folder = Folder::new();
+    let report = folder.0.join("report.json");
+    let options = ["--strict", "--report", report.to_str().unwrap()];
+    let (code, stderr) = run_client(&folder.0, &options, "new@a,new@a,new@b,hello,new@a,other");
+    assert_eq!(code, 1, "{stderr}");
+    let told: Vec<&str> = stderr.lines().filter(|line| line.contains(" → 503")).collect();
+    let starts = [
+        "warn: POST /v1/chat/completions → 503 (test a): ",
+        // It came twice when the next line came, and three times in all.
+        "warn: POST /v1/chat/completions → 503 ×2 (test a): ",
+        "warn: POST /v1/chat/completions → 503 (test b): ",
+        "warn: POST /v1/chat/completions → 503 ×3 (test a): ",
+        "warn: POST /v1/chat/completions → 503: ",
+        "warn: unmatched: POST /v1/chat/completions → 503 ×3 (test a): ",
+        "warn: unmatched: POST /v1/chat/completions → 503 (test b): ",
+        "warn: unmatched: POST /v1/chat/completions → 503: ",
+    ];
+    assert_eq!(told.len(), starts.len(), "{stderr}");
+    for (line, start) in told.iter().zip(starts) {
+        assert!(line.starts_with(&format!("aimock: {start}")), "{start}: {stderr}");
+    }
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!((&report["misses"], &report["tests"]), (&json!(3), &json!(["a", "b"])));
+    let times: Vec<&Value> = report["unmatched"].as_array().unwrap().iter().map(|u| &u["times"]).collect();
+    assert_eq!(times, [3, 1, 1]);
+}
+
+#[test]
+fn what_is_no_api_call_is_no_miss() {
+    let folder = Folder::new();
+    let probes = "HEAD /,GET /,GET /favicon.ico,GET /robots.txt,OPTIONS /v1/chat/completions,GET /.well-known/x,hello";
+    for options in [&["--strict"][..], &[]] {
+        let (code, stderr) = run_client(&folder.0, options, probes);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stderr.contains(" 0 unmatched") && !stderr.contains("warn"), "{stderr}");
+        let (code, stderr) = run_client(&folder.0, options, "GET /v1/files,hello");
+        assert!(code == 1 && stderr.contains(" 1 unmatched"), "{stderr}");
+    }
+}
+
+/// A folder with a recording of each of these questions.
+fn recorded(questions: &str) -> (Folder, aimock::Mock) {
+    let folder = Folder::new();
+    let upstream = aimock::Mock::builder().start().expect("a server");
+    upstream.on(aimock::Match::default(), aimock::Reply::text("from upstream"));
+    let (code, stderr) = run_client(&folder.0, &["--record", "--provider-openai", &upstream.url()], questions);
+    assert_eq!(code, 0, "{stderr}");
+    (folder, upstream)
+}
+
+/// What the recordings in a folder were recorded from, with the test that they belong to.
+fn questions(folder: &Folder) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.0.join("recorded")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "json") {
+                let file = fs::read(path).expect("a file");
+                let file: Value = serde_json::from_slice(&file).expect("JSON");
+                let question = |f: &Value| {
+                    let key = |name: &str| f["match"][name].as_str().unwrap_or("").to_owned();
+                    format!("{}@{}", key("userMessage"), key("testId"))
+                };
+                found.extend(file["fixtures"].as_array().expect("a list").iter().map(question));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn recordings_that_a_test_no_longer_uses_go_when_it_is_recorded_again() {
+    let (folder, upstream) = recorded("one@t,two@t,three@t,four@u,five");
+    let record = ["--record", "--provider-openai", &upstream.url()];
+    let everything = questions(&folder);
+    assert_eq!(everything.len(), 5);
+    let mut command = client_command();
+    command.splice(0..0, ["sh", "-c", "\"$@\"; exit 3", "sh"].map(str::to_owned));
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let (code, _, stderr) = run(aimock(&folder.0, &record, &command).env("ASK", "one@t"));
+    assert_eq!((code, questions(&folder)), (3, everything.clone()), "a run that failed says nothing: {stderr}");
+    run_client(&folder.0, &[], "one@t");
+    assert_eq!(questions(&folder), everything, "nor does one that records nothing");
+
+    let report = folder.0.join("report.txt");
+    let options = [&record[..], &["--report", report.to_str().unwrap()]].concat();
+    let (code, stderr) = run_client(&folder.0, &options, "one@t,six@t");
+    assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["fixtures"], json!([{"file": "recorded/t/openai.json", "index": 0, "hits": 1}]));
+    let unused: Vec<&Value> = report["unused"].as_array().unwrap().iter().map(|u| &u["file"]).collect();
+    assert!(unused.len() == 4 && !unused.contains(&&json!("recorded/t/openai.json")), "{unused:?}");
+    assert_eq!(questions(&folder), ["five@", "four@u", "one@t", "six@t"]);
+    for question in ["two", "three"] {
+        let line = format!("\"{question}\": test t ran without it");
+        assert!(
+            stderr.lines().any(|l| l.starts_with("aimock: info: removed recorded/") && l.ends_with(&line)),
+            "{stderr}"
+        );
+    }
+    let (code, stderr) = run_client(&folder.0, &["--strict"], "one@t,six@t,four@u,five");
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn pruning_deletes_what_tests_that_ran_did_not_use() {
+    let (folder, _) = recorded("one@t,two@t,three@u,four");
+    let report = folder.0.join("report.txt");
+    let report = report.to_str().unwrap();
+    let (code, stderr) = run_client(&folder.0, &["--strict", "--report", report], "one@t");
+    assert_eq!(code, 0, "{stderr}");
+    let prune = |more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_aimock"));
+        run(program.arg("check").arg(&folder.0).args(["--unused", report, "--prune"]).args(more))
+    };
+    let (code, stdout, stderr) = prune(&[]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(stdout.contains("1 unused recording deleted\n"), "{stdout}");
+    assert_eq!(questions(&folder), ["four@", "one@t", "three@u"]);
+    assert_eq!((prune(&["--untagged"]).0, questions(&folder)), (0, vec!["one@t".to_owned(), "three@u".to_owned()]));
+
+    let (code, _, _) = run(&mut aimock(&folder.0, &["--report", report], &["sh", "-c", "exit 1"]));
+    let (refused, _, stderr) = prune(&["--untagged"]);
+    assert_eq!((code, refused, questions(&folder).len()), (1, 2, 2));
+    assert!(stderr.contains("--prune: the command of the run behind this report ended with 1"), "{stderr}");
 }
 
 #[test]
@@ -175,9 +334,7 @@ fn a_command_that_failed_keeps_its_code() {
 
 #[test]
 fn what_is_recorded_is_used() {
-    let folder = Folder::new();
-    let upstream = aimock::Mock::builder().start().unwrap();
-    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let (folder, upstream) = (Folder::new(), upstream());
     let report = folder.0.join("report.json");
     let options = ["--record", "--provider-openai", &upstream.url(), "--report", report.to_str().unwrap()];
     let (code, stderr) = run_client(&folder.0, &options, "new question");
@@ -186,6 +343,64 @@ fn what_is_recorded_is_used() {
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     let unused: Vec<&Value> = report["unused"].as_array().unwrap().iter().map(|u| &u["file"]).collect();
     assert_eq!(unused, ["rules.json", "rules.json"], "the recording is not among them");
+}
+
+#[test]
+fn a_recording_that_was_not_written_fails_a_command_that_went_well() {
+    let (folder, upstream) = (Folder::new(), upstream());
+    let options = ["--record", "--provider-openai", &upstream.url()];
+    let recorded = folder.0.join("recorded");
+    let mut command = vec!["sh", "-c", "rm -r \"$0\" && : > \"$0\" && exec \"$@\"", recorded.to_str().unwrap()];
+    let client = client_command();
+    command.extend(client.iter().map(String::as_str));
+    let (code, _, stderr) = run(aimock(&folder.0, &options, &command).env("ASK", "new question,new question"));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("1 requests answered by fixtures (0 drifted), 1 relayed, 0 recorded"), "{stderr}");
+    assert!(stderr.contains("1 recordings could not be written"), "{stderr}");
+}
+
+/// An upstream that answers "new" and refuses "refused".
+fn upstream() -> aimock::Mock {
+    let upstream = aimock::Mock::builder().start().expect("an upstream");
+    upstream.on_message("new", aimock::Reply::text("from upstream"));
+    let refusal = aimock::ErrorAnswer { status: 401, message: "no such key".into(), ..Default::default() };
+    upstream.on_message("refused", refusal);
+    upstream
+}
+
+#[test]
+fn nothing_but_refusals_fails_a_command_that_went_well() {
+    let upstream = upstream();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (here, nowhere) = (upstream.url(), format!("http://{nobody}"));
+    let key = "nothing could be recorded from openai: all requests (2) were refused, the last with status 401; set \
+               AIMOCK_PROVIDER_OPENAI_KEY, or OPENAI_API_KEY where the client reads it, to a key that it accepts";
+    let address = "nothing could be recorded from openai: no request of 1 was answered, the last for this reason: cannot \
+                   connect to";
+    for (options, url, ask, code, told) in [
+        (&["--record"][..], &here, "refused,refused again", 1, Some(key)),
+        (&["--record"], &nowhere, "new", 1, Some(address)),
+        (&["--record"], &here, "refused,new", 0, None),
+        (&["--record"], &here, "hello", 0, None),
+        (&["--record", "--record-errors"], &here, "refused", 0, None),
+        (&["--proxy-only"], &here, "refused", 0, None),
+    ] {
+        let folder = Folder::new();
+        let report = folder.0.join("report.json");
+        let always = ["--provider-openai", url, "--report", report.to_str().unwrap()];
+        let (got, stderr) = run_client(&folder.0, &[&always, options].concat(), ask);
+        assert_eq!(got, code, "{options:?} {ask}: {stderr}");
+        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        match told {
+            Some(told) => {
+                assert!(stderr.contains(&format!("aimock: error: {told}")), "{stderr}");
+                let refused = &report["refused"][0];
+                assert_eq!(refused["provider"], "openai");
+                assert!(refused["explanation"].as_str().unwrap().starts_with(told), "{refused}");
+            }
+            None => assert!(!stderr.contains("nothing could be recorded"), "{stderr}"),
+        }
+    }
 }
 
 /// Starts a command that says `ready` and waits for signals, sends one, and waits for the end.

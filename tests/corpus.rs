@@ -9,6 +9,7 @@
 mod common;
 mod corpus {
     pub(crate) mod captures;
+    pub(crate) mod conversation;
     pub(crate) mod judge;
     pub(crate) mod known;
     pub(crate) mod mutate;
@@ -16,9 +17,11 @@ mod corpus {
     pub(crate) mod session;
 }
 
+use aimock::frame::Framing;
 use aimock::reply::Answer;
 use aimock::request::Kind;
 use corpus::captures::{self, Capture, Expected, Wanted};
+use corpus::conversation;
 use corpus::judge::{self, Outcome};
 use corpus::known;
 use corpus::mutate::{self, Mutation, Noise};
@@ -37,6 +40,40 @@ fn every_answer_is_relayed_recorded_and_replayed() {
     let player = Player::start(Arc::clone(captures));
     let url = &player.url();
     report(captures, &in_shards(captures, |mine| async move { readable(captures, &mine, url).await }));
+}
+
+/// A client that sends the replayed answer back asks what it asked when it was recorded: streamed and whole, in the
+/// session that recorded it and, under `--strict`, after a restart.
+#[test]
+fn every_conversation_finds_its_way_back() {
+    let Some(captures) = captures::read() else { return };
+    let captures = &Arc::new(captures);
+    let player = Player::start(Arc::clone(captures));
+    let url = &player.url();
+    report(captures, &in_shards(captures, |mine| async move { conversations(captures, &mine, url).await }));
+}
+
+/// Places of each request that are tried.
+const LEAVES: usize = 40;
+
+/// A request that differs in one value that a model can see is another one.
+#[test]
+fn no_other_request_has_the_same_hash() {
+    let Some(captures) = captures::read() else { return };
+    let mut faults = Vec::new();
+    let mut tried = 0;
+    for (index, capture) in captures.iter().enumerate() {
+        let key = capture.request.key();
+        for (place, other) in conversation::with_one_leaf_changed(&capture.request, LEAVES) {
+            tried += 1;
+            let same = other.decoded().is_ok() && other.key() == key;
+            if same && !known::unseen(&place, capture.request.found().codec) {
+                faults.push((index, format!("{place} changes nothing")));
+            }
+        }
+    }
+    println!("{tried} requests tried");
+    report(&captures, &faults);
 }
 
 /// What a client holds after a replay is what it held when it was recorded, member by member.
@@ -323,6 +360,73 @@ fn second_opinion(capture: &Capture, first: &Answer, got: &Got, expected: &Expec
     let known = |field: &str| known::disagreed(capture, field) || (estimated && field == "usage");
     let otherwise = judge::second_opinion(codec, &reply, expected).into_iter().filter(|(field, _)| !known(field));
     otherwise.map(|(field, how)| format!("otherwise than expected.jsonl has it: {field} {how}")).collect()
+}
+
+// ------------------------------------------------------------------------------------------------ the conversation
+
+/// Records two turns of each capture that has a whole turn, and asks for the second one with what a replay of the first
+/// one gave.
+async fn conversations(captures: &[Capture], mine: &[usize], upstream: &str) -> Faults {
+    let folder = Folder::new();
+    let mut faults = Vec::new();
+    let mut recorded = Vec::new();
+    let mut session = Session::recording(&folder, upstream, false).await;
+    for &index in mine {
+        let capture = &captures[index];
+        if !matches!(truth(capture), Ok(Some(Answer::Turn(_)))) {
+            continue;
+        }
+        let test = format!("t{index}");
+        let first = session.ask(&capture.request, index, Some(&test)).await;
+        let held = conversation::held(&capture.request, &first);
+        let Some(second) = held.and_then(|held| conversation::second_turn(&capture.request, &held)) else { continue };
+        let got = session.ask(&second, index, Some(&test)).await;
+        if got.source != "proxy" {
+            faults.push((index, format!("the second turn came from {} with {}", got.source, got.status)));
+            continue;
+        }
+        recorded.push(index);
+        let again = go_on(&mut session, capture, index).await;
+        faults.extend(again.into_iter().map(|what| (index, what)));
+    }
+    drop(session);
+    let mut session = Session::strict(&folder).await;
+    println!("{} conversations", recorded.len());
+    for index in recorded {
+        let again = go_on(&mut session, &captures[index], index).await;
+        faults.extend(again.into_iter().map(|what| (index, format!("after a restart, {what}"))));
+    }
+    faults
+}
+
+/// Asks for both turns, as they were asked for and, where the endpoint has one, the other way.
+async fn go_on(session: &mut Session, capture: &Capture, index: usize) -> Vec<String> {
+    let test = format!("t{index}");
+    let mut faults = Vec::new();
+    for asked in [Some(capture.request.clone()), capture.request.other_way()].into_iter().flatten() {
+        let way = if asked.framing() == Framing::Whole { "whole" } else { "streamed" };
+        let first = session.ask(&asked, index, Some(&test)).await;
+        let held = conversation::held(&asked, &first);
+        let Some(second) = held.and_then(|held| conversation::second_turn(&asked, &held)) else {
+            faults.push(format!("{way}: the first turn says nothing: {} from {}", first.status, first.source));
+            continue;
+        };
+        let got = session.ask(&second, index, Some(&test)).await;
+        if (&*got.source, &*got.matched) != ("fixture", "exact") {
+            let sent = conversation::history(&second);
+            faults.push(format!(
+                "{way}: the second turn is {} {:?}: {}\nafter {sent}",
+                got.source,
+                got.matched,
+                why(&got)
+            ));
+        }
+    }
+    faults
+}
+
+fn why(got: &Got) -> String {
+    String::from_utf8_lossy(&got.body).chars().take(600).collect()
 }
 
 // ---------------------------------------------------------------------------------------------------------- the wire

@@ -24,7 +24,7 @@ async fn exchange(server: &Server, bytes: impl AsRef<[u8]>) -> Got {
 
 /// A request as raw bytes.
 fn post(target: &str, headers: &str, body: &str) -> String {
-    format!("POST {target} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    format!("POST {target} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 // ------------------------------------------------------------------------------------------------ answers
@@ -54,7 +54,7 @@ async fn one_connection_serves_many_requests_whatever_their_answers() {
         client.post(CHAT, "", body).await;
         assert_eq!(read(&mut client).await.status(), status);
     }
-    client.send("GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client.send("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(read(&mut client).await.status(), 404);
 }
 
@@ -133,7 +133,8 @@ async fn preflights_are_answered_and_every_answer_may_be_read() {
     let server = greeter(&folder);
     let preflight =
         "access-control-request-method: POST\r\naccess-control-request-headers: authorization, x-stainless-os\r\n";
-    let request = format!("OPTIONS {CHAT} HTTP/1.1\r\nhost: x\r\norigin: http://app.example\r\n{preflight}\r\n");
+    let request =
+        format!("OPTIONS {CHAT} HTTP/1.1\r\nhost: localhost\r\norigin: http://app.example\r\n{preflight}\r\n");
     let mut client = RawClient::connect(server.address()).await;
     client.send(request).await;
     let head = client.read_head().await;
@@ -147,7 +148,9 @@ async fn preflights_are_answered_and_every_answer_may_be_read() {
         assert_eq!(ask(server.address(), body).await.header("access-control-allow-origin"), "*");
     }
     assert_eq!(
-        exchange(&server, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.header("access-control-allow-origin"),
+        exchange(&server, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .await
+            .header("access-control-allow-origin"),
         "*"
     );
 }
@@ -161,7 +164,9 @@ async fn an_upstreams_own_word_on_origins_stands() {
     let got = ask(server.address(), chat("hi")).await;
     assert_eq!(got.head.matches("access-control-allow-origin").count(), 1, "{}", got.head);
     assert_eq!(got.header("access-control-allow-origin"), "http://app.example");
-    assert_eq!(ask(server.address(), chat("hi")).await.header("access-control-allow-origin"), "*");
+    let page = ask_with(server.address(), "origin: http://localhost:3000\r\n", chat("hi")).await;
+    assert_eq!(page.header("access-control-allow-origin"), "http://localhost:3000");
+    assert!(!ask(server.address(), chat("hi")).await.head.contains("access-control"), "no page asked");
 }
 
 #[tokio::test]
@@ -169,12 +174,12 @@ async fn a_method_that_the_path_does_not_have_is_an_error_and_no_hang() {
     let folder = Folder::new();
     let server = greeter(&folder);
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-        let got = exchange(&server, format!("{method} {CHAT} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let got = exchange(&server, format!("{method} {CHAT} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
         assert_eq!((got.status(), &got.json()["error"]["code"]), (404, &json!("unknown_endpoint")), "{method}");
     }
     let mut client = RawClient::connect(server.address()).await;
     for (path, status) in [(CHAT, "404"), ("/health", "200"), ("/ready", "200")] {
-        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
         let head = client.read_head().await;
         assert_eq!(head.split(' ').nth(1), Some(status), "{path}");
     }
@@ -185,7 +190,7 @@ async fn health_and_readiness_are_told() {
     let folder = Folder::new();
     let server = greeter(&folder);
     for path in ["/health", "/ready", "/health?verbose=1"] {
-        let got = exchange(&server, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let got = exchange(&server, format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
         assert_eq!(got.status(), 200, "{path}");
         assert!(got.json().is_object());
     }
@@ -197,7 +202,7 @@ async fn a_list_of_models_is_made_up_from_the_fixtures() {
     let folder = Folder::new();
     folder.write("a.json", r#"{"fixtures":[{"match":{"model":"gpt-4o"},"response":{"content":"x"}}]}"#);
     let server = serve(&folder, |_| {});
-    let got = exchange(&server, "GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let got = exchange(&server, "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!((got.status(), &got.json()["data"][0]["id"]), (200, &json!("gpt-4o")));
 }
 
@@ -212,7 +217,7 @@ async fn a_body_over_the_limit_is_413_in_the_providers_shape() {
     assert_eq!(ask(server.address(), format!("{fits:<1000}")).await.status(), 200);
     let over = format!("{fits:<1001}");
     let in_chunks = [
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes(),
+        format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes(),
         chunk(&over),
         LAST_CHUNK.into(),
     ];
@@ -247,7 +252,7 @@ fn send_all_then_read(server: std::net::SocketAddr, body: &str, told: bool) -> S
     let mut stream = std::net::TcpStream::connect(server).expect("a server");
     let framing =
         if told { format!("content-length: {}", body.len()) } else { "transfer-encoding: chunked".to_owned() };
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{framing}\r\n\r\n");
     let body = if told { body.as_bytes().to_vec() } else { [chunk(body), LAST_CHUNK.into()].concat() };
     // The server may stop to read; its answer is there all the same.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
@@ -273,7 +278,7 @@ async fn a_head_that_is_too_large_is_431() {
     let many = "x-many: 1\r\n".repeat(2000);
     for headers in [long, many] {
         let mut client = RawClient::connect(server.address()).await;
-        client.try_send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{headers}\r\n")).await;
+        client.try_send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await;
         let head = client.read_head().await;
         assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
     }
@@ -296,7 +301,7 @@ async fn a_client_that_waits_for_100_continue_gets_it() {
     let mut client = RawClient::connect(server.address()).await;
     client
         .send(format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
             body.len()
         ))
         .await;
@@ -315,8 +320,8 @@ async fn what_is_no_http_is_400_and_harms_no_one() {
         "nonsense\r\n\r\n",
         "POST /v1/chat/completions HTTP/9.9\r\n\r\n",
         "GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: two\r\n\r\n",
-        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: two\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
         "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}\r\n\r\n",
     ] {
         let mut client = RawClient::connect(server.address()).await;
@@ -348,7 +353,7 @@ async fn a_request_that_is_cut_off_is_asked_of_nobody() {
         }
     }
     let mut client = RawClient::connect(server.address()).await;
-    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")).await;
+    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")).await;
     let _ = client.read_to_end().await;
     assert_eq!(ask(server.address(), chat("a whole one")).await.text(), "hi");
     assert_eq!(upstream.requests().len(), 1);

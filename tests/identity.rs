@@ -790,7 +790,7 @@ fn upstream_answer(asks: &Asks, text: &str) -> Vec<u8> {
         return json!({ "text": text }).to_string().into_bytes();
     }
     let to = Encoding { request: &request, chunk_chars: 20, now: 1_700_000_000, seed: 1 };
-    matched.codec.encode_whole(&answer_of(Kind::Chat, text), &to)
+    matched.codec.write(&answer_of(Kind::Chat, text), &to).expect("a turn").to_bytes()
 }
 
 #[test]

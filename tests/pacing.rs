@@ -122,8 +122,12 @@ fn a_paced_stream_delays_nobody_else() {
     for _ in 0..20 {
         let mut stream = TcpStream::connect(mock.address()).unwrap();
         let body = chat_body("question", true);
-        write!(stream, "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-            .unwrap();
+        write!(
+            stream,
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
         waiting.push(stream);
     }
     for _ in 0..20 {
@@ -145,8 +149,12 @@ fn a_head_comes_before_a_slow_first_frame() {
     let mut stream = TcpStream::connect(mock.address()).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let body = chat_body("question", true);
-    write!(stream, "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-        .unwrap();
+    write!(
+        stream,
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
     let mut got = [0; 4096];
     let n = stream.read(&mut got).unwrap();
     assert!(String::from_utf8_lossy(&got[..n]).starts_with("HTTP/1.1 200 OK\r\n"));

@@ -52,7 +52,7 @@ async fn the_address_is_a_flag_or_a_variable() {
     assert!(address.ip().is_unspecified(), "{address}");
     let (_program, address) = Program::serve(&["--host", "localhost"]);
     assert_eq!(address.ip().to_string(), "127.0.0.1");
-    let (_program, address) = Program::listening(program(&["-p0", "-h127.0.0.1"]).env("AIMOCK_HOST", "0.0.0.0"));
+    let (_program, address) = Program::listening(program(&["-p0", "--host=127.0.0.1"]).env("AIMOCK_HOST", "0.0.0.0"));
     assert_eq!(address.ip().to_string(), "127.0.0.1");
 }
 
@@ -80,6 +80,9 @@ fn usage_errors_are_exit_code_2_and_name_the_flag() {
         (&["--provider-openai", "ftp://x", "--record"], "--provider-openai"),
         (&["--redact", "("], "--redact"),
         (&["surplus"], "surplus"),
+        (&["-p1", "--port", "2"], "--port is given twice"),
+        (&["--record", "--provider-mistral", "http://x"], "--provider-openai URL"),
+        (&["check", "--frobnicate"], "aimock check --help"),
     ] {
         let ended = run(args);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
@@ -93,6 +96,18 @@ fn help_and_version_go_to_stdout() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     assert!(help.stdout.contains("--provider-openai") && help.stdout.lines().all(|l| l.chars().count() <= 100));
+    for (args, page) in [
+        (&["-h"][..], "Usage: aimock [OPTIONS]"),
+        (&["help"], "Usage: aimock [OPTIONS]"),
+        (&["help", "check"], "Usage: aimock check "),
+        (&["check", "--help"], "Usage: aimock check "),
+        (&["convert", "-h"], "Usage: aimock convert "),
+        (&["health", "--help"], "Usage: aimock health "),
+    ] {
+        let help = run(args);
+        assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{args:?}");
+        assert!(help.stdout.contains(page), "{}", help.stdout);
+    }
     let version = run(&["--version"]);
     assert_eq!((version.code, version.stdout.trim_end()), (Some(0), concat!("aimock ", env!("CARGO_PKG_VERSION"))));
 }
@@ -134,6 +149,58 @@ async fn broken_fixtures_are_named_with_line_and_column() {
     for place in &places {
         assert!(stderr.lines().any(|l| l.starts_with("aimock: warn: ") && l.contains(place)), "{place}: {stderr}");
     }
+}
+
+#[test]
+fn strict_does_not_start_where_there_are_no_fixtures() {
+    let folder = Folder::new();
+    let typo = folder.path().join("fixturs");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let named = |path: &std::path::Path| path.to_str().expect("a path in UTF-8").to_owned();
+    for (path, says) in [(named(&typo), "no such file or folder"), (named(&empty), "no fixture in it")] {
+        let ended = run(&["--port", "0", "--strict", "-f", &path]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "it never listened");
+        let says = format!("aimock: error: -f {path}: {says}, so --strict has nothing to answer from; ");
+        assert!(ended.stderr.starts_with(&says), "{}", ended.stderr);
+        let (program, _) = Program::serve(&["-f", &path]);
+        let says = format!("aimock: warn: -f {path}: ");
+        assert!(stopped(program, "TERM").stderr.contains(&says));
+        let (program, _) =
+            Program::serve(&["--strict", "--record", "--provider-openai", "http://127.0.0.1:1", "-f", &path]);
+        assert!(!stopped(program, "TERM").stderr.contains("warn"), "it is going to be filled");
+    }
+    // One that has fixtures is enough, but each must be there.
+    let full = greetings();
+    let (full_and_empty, _) = Program::serve(&["--strict", "-f", path(&full), "-f", &named(&empty)]);
+    assert_eq!(stopped(full_and_empty, "TERM").code, Some(0));
+    assert_eq!(run(&["--strict", "-f", path(&full), "-f", &named(&typo)]).code, Some(2));
+    // The folder that nobody named may be filled later.
+    let (unnamed, _) = Program::listening(program(&["--strict", "--port", "0"]).current_dir(&empty));
+    let stderr = stopped(unnamed, "TERM").stderr;
+    assert!(stderr.contains("aimock: warn: ./fixtures: no such file or folder; -f PATH names another"), "{stderr}");
+}
+
+#[tokio::test]
+async fn how_often_a_miss_came_is_told_at_the_end() {
+    let folder = greetings();
+    let (program, address) = Program::serve(&["-f", path(&folder), "--strict", "--log-level", "warn"]);
+    for _ in 0..3 {
+        ask(address, chat("zzz")).await;
+    }
+    let stderr = stopped(program, "TERM").stderr;
+    let starts: Vec<&str> = stderr.lines().map(|line| line.split(": ").nth(2).unwrap_or(line)).collect();
+    assert_eq!(starts, ["POST /v1/chat/completions → 503", "POST /v1/chat/completions → 503 ×3"], "{stderr}");
+}
+
+#[tokio::test]
+async fn debug_names_the_fixture_the_match_the_test_and_the_time() {
+    let folder = greetings();
+    let (program, address) = Program::serve(&["-f", path(&folder), "--log-level", "debug"]);
+    common::chat::ask_with(address, "x-test-id: t1\r\n", chat("hi")).await;
+    let stderr = stopped(program, "TERM").stderr;
+    let line = "aimock: debug: POST /v1/chat/completions → 200 by rules.json#0 (rule), test t1, in ";
+    assert!(stderr.lines().any(|l| l.starts_with(line) && l.ends_with(" ms")), "{stderr}");
 }
 
 #[test]

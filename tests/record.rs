@@ -371,7 +371,7 @@ async fn what_no_provider_room_reads_is_recorded_verbatim() {
 async fn all_read(server: &Server, upstream: &ScriptedUpstream) {
     until(|| (!upstream.requests().is_empty()).then_some(())).await.expect("a request at the upstream");
     let mut later = RawClient::connect(server.address()).await;
-    later.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    later.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     later.read_answer().await;
 }
 
@@ -418,6 +418,68 @@ async fn where_the_first_fails_the_next_one_goes() {
     }
 }
 
+/// So many clients that ask the same, the first of which has reached the upstream.
+async fn ask_at_once(server: &Server, upstream: &ScriptedUpstream, clients: usize) -> Vec<RawClient> {
+    let mut asking = Vec::new();
+    for _ in 0..clients {
+        let mut client = RawClient::connect(server.address()).await;
+        client.post(CHAT, "", streamed("hi")).await;
+        asking.push(client);
+        all_read(server, upstream).await;
+    }
+    asking
+}
+
+async fn asked(upstream: &ScriptedUpstream, count: usize) {
+    until(|| (upstream.requests().len() == count).then_some(())).await.expect("requests at the upstream");
+}
+
+#[tokio::test]
+async fn once_the_first_fails_all_that_wait_go_at_once_and_one_is_recorded() {
+    for status in [200, 500] {
+        let (go, all) = (Gate::new(), Gate::new());
+        let script = |gate: &Gate, script: Script| [vec![Step::WaitFor(gate.clone())], script].concat();
+        let second = if status == 200 { stream("second") } else { answer(500, "", "{}") };
+        let upstream = ScriptedUpstream::start(vec![script(&go, answer(500, "", "{}")), script(&all, second)]);
+        let folder = Folder::new();
+        let server = record(&folder, &upstream.url(), |_| {});
+        let mut clients = ask_at_once(&server, &upstream, 8).await;
+        go.open();
+        asked(&upstream, 8).await; // none of which has been answered but the first
+        all.open();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let got = common::chat::read(client).await;
+            let expected = if n == 0 { 500 } else { status };
+            assert_eq!((got.status(), got.header("x-aimock-source")), (expected, "proxy"), "client {n}");
+        }
+        assert_eq!(folder.recordings().len(), usize::from(status == 200), "one recording of seven answers");
+        if status == 200 {
+            assert_eq!(ask(server.address(), streamed("hi")).await.how(), EXACT);
+        }
+        assert_eq!(upstream.requests().len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_no_other_for_long() {
+    let long = delta(&"long ".repeat(10_000));
+    let chunks: Vec<&str> = std::iter::repeat_n(&*long, 600).collect();
+    let slow = [&stream_of(&chunks)[..601], &stream_of(&[finish(), DONE.to_owned()])[1..]].concat();
+    let upstream = ScriptedUpstream::start(vec![slow, stream("second")]);
+    let folder = Folder::new();
+    let server = record(&folder, &upstream.url(), |_| {});
+    let mut clients = ask_at_once(&server, &upstream, 3).await;
+    let (mut third, mut second, mut first) = (clients.remove(2), clients.remove(1), clients.remove(0));
+    for client in [&mut second, &mut third] {
+        assert_eq!(common::chat::read(client).await.text(), "second");
+    }
+    assert_eq!(folder.recordings()[0]["response"]["content"], "second");
+    let got = common::chat::read(&mut first).await;
+    assert!(got.body.len() > 600 * long.len() && got.body.ends_with(DONE));
+    assert_eq!(folder.recordings().len(), 1, "the first answer that was whole is the one");
+    assert_eq!(ask(server.address(), streamed("hi")).await.text(), "second");
+}
+
 #[tokio::test]
 async fn where_the_first_client_goes_the_next_one_goes_upstream() {
     let gone = Gate::new();
@@ -435,49 +497,7 @@ async fn where_the_first_client_goes_the_next_one_goes_upstream() {
     assert_eq!(common::chat::read(&mut second).await.text(), "second");
 }
 
-// ------------------------------------------------------------------------------------------------ a disk that fails
-
-#[tokio::test]
-async fn where_the_recording_cannot_be_written_the_client_has_its_whole_answer() {
-    let upstream = ScriptedUpstream::start(vec![whole("the answer"), stream("the answer")]);
-    let folder = Folder::new();
-    // No folder can be made where a file stands.
-    folder.write("recorded", "in the way");
-    let server = record(&folder, &upstream.url(), |_| {});
-    let got = ask(server.address(), chat("hi")).await;
-    assert_eq!(got.body, completion("the answer"));
-    assert!(got.header("x-aimock-record-error").contains("cannot write the recording"), "{}", got.head);
-    let got = ask(server.address(), streamed("hi")).await;
-    assert_eq!(got.body, delta("the answer") + &finish() + DONE);
-    let log = server.log.to_vec();
-    let errors: Vec<_> = log.iter().filter(|l| l.starts_with("aimock: error: cannot write the recording")).collect();
-    assert_eq!(errors.len(), 2, "{log:#?}");
-    assert_eq!((server.count("recordErrors"), server.count("recorded")), (2, 0));
-    assert_eq!(upstream.requests().len(), 2, "what is not saved does not answer");
-}
-
-#[tokio::test]
-async fn a_disk_that_is_full_leaves_no_broken_file() {
-    let upstream = ScriptedUpstream::start(vec![stream("the answer")]);
-    let folder = Folder::new();
-    let report = folder.path().join("report");
-    // No file may grow beyond 512 bytes: the write ends in the middle, as on a full disk.
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_aimock")]);
-    command.args(["--port", "0", "--record", "--provider-openai", &upstream.url(), "-f"]).arg(folder.path());
-    command.arg("--report").arg(&report);
-    let (program, address) = Program::listening(&mut command);
-    let question = "long ".repeat(200);
-    assert_eq!(ask(address, streamed(&question)).await.text(), "the answer");
-    assert_eq!(folder.files(), [], "not even the file that was begun");
-    program.signal("TERM");
-    let ended = program.wait();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("aimock: error: cannot write the recording"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("1 recordings could not be written"), "{}", ended.stderr);
-    let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
-    assert_eq!(report["recordErrors"], 1);
-}
+// ------------------------------------------------------------------------------------------------ a process that is killed
 
 #[tokio::test]
 async fn a_kill_in_the_middle_of_recording_breaks_no_file_and_loses_nothing() {
@@ -518,8 +538,10 @@ async fn a_kill_in_the_middle_of_recording_breaks_no_file_and_loses_nothing() {
 async fn asked_to_the_end(server: SocketAddr, text: &str) -> bool {
     let Ok(mut stream) = tokio::net::TcpStream::connect(server).await else { return false };
     let body = streamed(text);
-    let request =
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let mut answer = Vec::new();
     let sent = stream.write_all(request.as_bytes()).await;
     let read = timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("an end in time");

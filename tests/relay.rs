@@ -184,7 +184,7 @@ async fn a_request_in_chunks_is_relayed_whole() {
     let server = record(&folder, &upstream.url(), |_| {});
     let body = chat("in pieces");
     let mut client = RawClient::connect(server.address()).await;
-    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")).await;
+    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")).await;
     for piece in body.as_bytes().chunks(7) {
         client.send(chunk(piece)).await;
     }
@@ -215,7 +215,7 @@ async fn an_answer_to_head_has_no_body() {
     let server = record(&folder, &upstream.url(), |config| (config.record, config.proxy_only) = (false, true));
     let mut client = RawClient::connect(server.address()).await;
     for _ in 0..2 {
-        client.send("HEAD /v1/files/file-1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.send("HEAD /v1/files/file-1 HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         let head = client.read_head().await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert_eq!((header(&head, "x-request-id"), header(&head, "content-length")), (Some("r"), Some("512")));
@@ -248,7 +248,7 @@ async fn nothing_is_read_ahead_of_a_client_that_does_not_read() {
     slow.read_head().await;
     let mut other = RawClient::connect(server.address()).await;
     for _ in 0..200 {
-        other.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        other.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         other.read_answer().await;
     }
     assert!(!all_read.is_open());
@@ -328,7 +328,7 @@ async fn a_client_of_http_1_0_sees_a_cut_as_a_reset() {
     let folder = Folder::new();
     let server = record(&folder, &upstream.url(), |_| {});
     let body = streamed("hi");
-    let request = format!("POST {CHAT} HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!("POST {CHAT} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let mut client = RawClient::connect(server.address()).await;
     client.send(&request).await;
     let head = client.read_head().await;

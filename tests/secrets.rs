@@ -6,7 +6,7 @@ mod plain;
 
 use aimock::Mock;
 use aimock::log::{Level, Lines, Logger};
-use aimock::provider::{self, Call, Encoding, Head};
+use aimock::provider::{self, Call, Encoding, Head, Shape};
 use aimock::reply::{Answer, Part, Reply, ToolCall};
 use aimock::upstream::BaseUrl;
 use base64::Engine as _;
@@ -122,9 +122,10 @@ fn given(target: &str, body: &[u8], answer: &Answer) -> Given {
     let request = matched.codec.decode(&call).expect("a good request");
     let to = Encoding { request: &request, chunk_chars: 3, now: 1_700_000_000, seed: 1 };
     if !request.streamed() {
-        return Given::json(matched.codec.encode_whole(answer, &to));
+        return Given::json(matched.codec.write(answer, &to).expect("an answer of its kind").to_bytes());
     }
-    let frames = matched.codec.encode_stream(answer, &to);
+    let Shape::Chat(wire) = matched.codec.shape() else { unreachable!("a stream of a turn") };
+    let frames = wire.stream(&matched.codec.write(answer, &to).expect("a turn"), &to);
     let mut start = 0;
     let pieces = frames.ends.iter().map(|end| &frames.bytes[std::mem::replace(&mut start, *end)..*end]);
     Given::writes(request.framing.content_type(), pieces)
@@ -401,7 +402,11 @@ fn raw_answers_are_kept_without_secrets_or_not_at_all() {
             secrets[n].planted
         );
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        server.post(&format!("/v1/files/{kind}/{n}?api_key={n}"), &[("content-type", &content_type)], body)
+        server.post(
+            &format!("/v1/files/{kind}/{n}?api_key={n}"),
+            &[("content-type", &content_type), ("authorization", "Bearer k")],
+            body,
+        )
     };
     for n in 0..secrets.len() {
         for kind in ["json", "bytes", "stream"] {

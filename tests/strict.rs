@@ -2,7 +2,7 @@
 
 mod common;
 
-use aimock::config::OnDrift;
+use aimock::config::{Config, OnDrift};
 use common::chat::{CHAT, Got, ask, ask_at, ask_with, chat, streamed, whole};
 use common::server::{Folder, Server, record, serve, try_serve, with_upstream};
 use common::{Script, ScriptedUpstream};
@@ -339,6 +339,108 @@ async fn a_miss_names_the_nearest_fixture_and_what_differs() {
     assert!(journal.to_string().contains("a/b.json#1"), "{journal}");
 }
 
+#[tokio::test]
+async fn a_miss_names_no_fixture_of_another_kind() {
+    let folder = Folder::new();
+    let raw = |path: &str| json!({"match": {"method": "POST", "path": path}, "response": {"json": {}}});
+    let fixtures = json!({"fixtures": [
+        {"match": {"userMessage": "a cat"}, "response": {"content": "a"}},
+        {"match": {"userMessage": "a cat"}, "response": {"error": {"message": "b"}}},
+        {"match": {"inputText": "a cat"}, "response": {"embedding": [1]}},
+        {"match": {"toolName": "f"}, "response": {"json": {"c": 1}}},
+        raw("/v1/audio/speech"),
+        raw("/v1/images/edits"),
+    ]});
+    folder.write("a.json", fixtures.to_string());
+    let server = strict(&folder);
+    let embedding = json!({"model": "m", "input": "a dog"}).to_string();
+    for (target, body, says) in [
+        ("/v1/images/generations", r#"{"prompt":"a cat"}"#, "the nearest fixture is a.json#5: path wants"),
+        ("/v1/moderations", r#"{"input":"a cat"}"#, "no fixture is for POST /v1/moderations; record it"),
+        ("/v1/audio/transcriptions", "", "the nearest fixture is a.json#4: path wants"),
+        ("/v1/embeddings", embedding.as_str(), "the nearest fixture is a.json#2: inputText wants"),
+        (CHAT, &chat("a dog"), "the nearest fixture is a.json#0: userMessage wants"),
+    ] {
+        let got = ask_at(server.address(), target, "", body).await;
+        assert_eq!(error(&got), (REFUSED, "no_fixture_match".into()), "{target}");
+        assert!(got.body.contains(says) && !got.body.contains("provider has"), "{target}: {}", got.body);
+    }
+}
+
+#[tokio::test]
+async fn a_miss_says_what_to_do_next() {
+    let folder = recorded(&[under("be brief", "hi"), chat("on 2025-01-13"), chat("on 2025-01-14")]).await;
+    folder.write("rule.json", r#"{"fixtures":[{"match":{"userMessage":"weather"},"response":{"content":"b"}}]}"#);
+    let server = strict(&folder);
+    for (body, says) in [
+        (
+            under("be verbose", "hi"),
+            "record it (--record --provider-openai URL), or take the recorded answer all the same (--on-drift warn)",
+        ),
+        (chat("on 2025-01-17"), "or delete all of these recordings but one"),
+        (chat("weathr"), "change userMessage in rule.json#0, or record it (--record --provider-openai URL)"),
+    ] {
+        let got = ask(server.address(), &body).await;
+        assert!(got.body.contains(says), "{says}: {}", got.body);
+    }
+    let headers = "x-test-id: t7\r\n";
+    let upstream = ScriptedUpstream::start(vec![whole("from afar")]);
+    let server = record(&folder, &upstream.url(), |_| {});
+    let got = ask_with(server.address(), "x-aimock-strict: true\r\n", chat("new")).await;
+    assert!(got.body.contains("ask without X-AIMock-Strict: true"), "{}", got.body);
+    // Every line that a request causes says which test it is of.
+    let lax = serve(&folder, |_| {});
+    ask_with(lax.address(), headers, under("be verbose", "hi")).await;
+    ask_with(lax.address(), headers, chat("weathr")).await;
+    let warnings = lax.log.to_vec();
+    let warnings: Vec<&String> = warnings.iter().filter(|line| line.starts_with("aimock: warn: ")).collect();
+    assert!(warnings.len() == 2 && warnings.iter().all(|line| line.contains("(test t7)")), "{warnings:#?}");
+}
+
+#[tokio::test]
+async fn a_strict_miss_is_not_asked_again() {
+    let folder = recorded(&[chat("hi")]).await;
+    let told = |got: &Got| (got.header("x-should-retry").to_owned(), got.header("retry-after-ms").to_owned());
+    let (never, at_once) = ("false".to_owned(), "1".to_owned());
+    let server = strict(&folder);
+    for target in [CHAT, "/v1/messages", "/v1beta/models/m:generateContent", "/v1/images/generations"] {
+        let body =
+            json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "new"}], "contents": []});
+        let got = ask_at(server.address(), target, "", body.to_string()).await;
+        assert_eq!((got.status(), told(&got)), (REFUSED, (never.clone(), at_once.clone())), "{target}");
+    }
+    let lax = serve(&folder, |_| {});
+    let got = ask_with(lax.address(), "x-aimock-strict: true\r\n", chat("new")).await;
+    assert_eq!((got.status(), told(&got)), (REFUSED, (never, at_once)));
+    let none = (String::new(), String::new());
+    assert_eq!(told(&ask(lax.address(), chat("new")).await), none, "nobody asks a 404 again");
+    assert_eq!(told(&ask(server.address(), chat("hi")).await), none);
+    assert_eq!(told(&ask(server.address(), "{").await), none);
+}
+
+#[tokio::test]
+async fn requests_for_one_miss_are_one_line_and_one_count() {
+    let folder = recorded(&[chat("hi")]).await;
+    let server = strict(&folder);
+    let is_told = |line: &&String| line.starts_with("aimock: warn: ") && line.contains(" → 503");
+    let told = || server.log.to_vec().iter().filter(is_told).count();
+    for n in 0..3 {
+        ask(server.address(), chat("new")).await;
+        assert_eq!((told(), server.count("misses")), (1, 1), "{n}");
+    }
+    // Nothing but times differ.
+    ask(server.address(), chat("at 10:30:00")).await;
+    ask(server.address(), chat("at 10:30:01")).await;
+    assert_eq!((told(), server.count("misses")), (3, 2));
+    server.logged("→ 503 ×3: ").await;
+    ask_with(server.address(), "x-test-id: t\r\n", chat("new")).await;
+    assert_eq!(server.count("misses"), 3, "another test's");
+    assert_eq!(server.mock.requests().len(), 6, "the journal has them all");
+    server.mock.reset();
+    ask(server.address(), chat("new")).await;
+    assert_eq!(server.count("misses"), 1);
+}
+
 // ------------------------------------------------------------------------------------------------ what cannot be asked
 
 #[tokio::test]
@@ -424,6 +526,42 @@ async fn strict_does_not_start_with_broken_fixtures_and_others_load_the_rest() {
     let server = serve(&folder, |_| {});
     assert!(server.log.to_vec().iter().any(|l| l.starts_with("aimock: warn: ") && l.contains("broken.json:2:")));
     assert_eq!(ask(server.address(), chat("hi")).await.text(), "here");
+}
+
+#[tokio::test]
+async fn a_typo_in_a_match_key_answers_nothing() {
+    let folder = Folder::new();
+    let typo = r#"{"match":{"usrMessage":"hello"},"response":{"content":"anything"}}"#;
+    let other = r#"{"match":{"predicate":"x"},"response":{"content":"anything"}}"#;
+    let good = r#"{"match":{"userMessage":"hi","_note":"a comment"},"response":{"content":"here"}}"#;
+    folder.write("a.json", format!("{{\"fixtures\":[\n{typo},\n{other},\n{good}]}}"));
+    let says = "a.json:2:11: error: fixtures[0].match.usrMessage: unknown key; did you mean `userMessage`?";
+    for change in [|config: &mut Config| config.strict = true, |config: &mut Config| config.validate_on_load = true] {
+        let refused = try_serve(&folder, change).expect_err("a typo");
+        assert!(refused.exit_code() == 2 && refused.to_string().contains(says), "{refused}");
+    }
+    let server = serve(&folder, |_| {});
+    let lines = server.log.to_vec();
+    assert!(lines.iter().any(|l| l.starts_with("aimock: warn: ") && l.ends_with(says)), "{lines:#?}");
+    assert_eq!(ask(server.address(), chat("good day")).await.status(), 404);
+    let got = ask(server.address(), chat("hi")).await;
+    assert_eq!((got.text().as_str(), got.header("x-aimock-fixture")), ("here", "a.json#2"));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_named_must_be_there_and_hold_something() {
+    let folder = Folder::new();
+    let start = |path: &str, change: fn(&mut Config)| {
+        let builder = aimock::Mock::builder().fixtures(folder.path().join(path)).strict().configure(change);
+        builder.start().map(drop).map_err(|e| e.to_string())
+    };
+    assert!(start("typo", |_| {}).unwrap_err().contains("typo: no such file or folder"));
+    assert!(start("", |_| {}).unwrap_err().contains("no fixture in it"));
+    assert_eq!(start("typo", |config| config.record = true), Ok(()));
+    assert_eq!(start("typo", |config| config.strict = false), Ok(()));
+    folder.write("a.json", r#"{"fixtures":[{"match":{"userMessage":"hi"},"response":{"content":"here"}}]}"#);
+    assert_eq!(start("", |_| {}), Ok(()));
+    assert!(aimock::Mock::builder().strict().start().is_ok(), "fixtures may come by the API");
 }
 
 #[tokio::test]

@@ -40,6 +40,10 @@ fn post(target: &str, body: impl Into<Bytes>) -> Outgoing {
     Outgoing { method: Method::POST, target: target.into(), headers: HeaderMap::new(), body: body.into() }
 }
 
+fn get(target: &str) -> Outgoing {
+    Outgoing { method: Method::GET, target: target.into(), headers: HeaderMap::new(), body: Bytes::new() }
+}
+
 async fn ask(client: &Client, url: &str) -> Result<Answer, UpstreamError> {
     client.send(&BaseUrl::parse(url).expect("a URL"), post("/v1/chat", "{}")).await
 }
@@ -113,31 +117,55 @@ fn two_requests_at_once_have_a_connection_each() {
     assert_eq!(upstream.connections(), 2);
 }
 
+/// What is sent after a first answer, on the connection that it came over.
+async fn second(url: &str, call: Outgoing) -> Result<String, UpstreamError> {
+    let client = client(PATIENT);
+    assert_eq!(text(&client, url).await.as_deref(), Ok("one"));
+    let (body, end) = drain(&mut client.send(&BaseUrl::parse(url).expect("a URL"), call).await?.body).await;
+    end.map(|()| String::from_utf8_lossy(&body).into_owned())
+}
+
 #[test]
-fn a_reused_connection_that_is_closed_is_replaced_once() {
+fn what_may_have_reached_the_upstream_is_sent_again_only_if_it_is_idempotent() {
     for end in [Step::Close, Step::Reset] {
-        let scripts = vec![answer(200, "", "one"), vec![end], answer(200, "", "two")];
-        let upstream = ScriptedUpstream::start(scripts);
+        for (call, again) in [(get("/v1/models"), true), (post("/v1/chat", "{}"), false)] {
+            let scripts = vec![answer(200, "", "one"), vec![end.clone()], answer(200, "", "two")];
+            let upstream = ScriptedUpstream::start(scripts);
+            let got = run(second(&upstream.url(), call));
+            let seen: Vec<_> = upstream.requests().iter().map(|r| r.connection).collect();
+            if again {
+                assert_eq!((got.as_deref(), &seen[..]), (Ok("two"), &[0, 0, 1][..]));
+            } else {
+                let e = got.unwrap_err();
+                assert!(matches!(e, UpstreamError::NoAnswer { .. }) && e.status() == 502, "{e}");
+                assert!(e.to_string().contains("may have reached it, so it is not sent again"), "{e}");
+                assert_eq!(seen, [0, 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_was_closed_while_it_was_idle_costs_no_request() {
+    for round in 0..50 {
+        let upstream =
+            ScriptedUpstream::start(vec![[answer(200, "", "one"), vec![Step::Close]].concat(), answer(200, "", "two")]);
         run(async {
             let client = client(PATIENT);
             assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("one"));
-            assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("two"));
+            upstream.closed(1).await;
+            assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("two"), "round {round}");
         });
-        let seen: Vec<_> = upstream.requests().iter().map(|r| r.connection).collect();
-        assert_eq!(seen, [0, 0, 1]);
+        assert_eq!(upstream.requests().len(), 2);
     }
 }
 
 #[test]
 fn a_new_connection_that_is_closed_is_an_error() {
     let upstream = ScriptedUpstream::start(vec![answer(200, "", "one"), vec![Step::Close]]);
-    run(async {
-        let client = client(PATIENT);
-        assert_eq!(text(&client, &upstream.url()).await.as_deref(), Ok("one"));
-        let e = text(&client, &upstream.url()).await.unwrap_err();
-        assert!(matches!(e, UpstreamError::NoAnswer { .. }), "{e}");
-        assert_eq!(e.status(), 502);
-    });
+    let e = run(second(&upstream.url(), get("/v1/models"))).unwrap_err();
+    assert!(matches!(e, UpstreamError::NoAnswer { .. }), "{e}");
+    assert_eq!(e.status(), 502);
     assert_eq!((upstream.connections(), upstream.requests().len()), (2, 3));
 }
 
@@ -416,8 +444,10 @@ fn only_end_to_end_headers_go_on() {
         ("x-aimock-context", "c"),
         ("x-aimock-strict", "true"),
     ];
-    let kept = [("authorization", "Bearer k"), ("x-multi", "1"), ("x-multi", "2"), ("anthropic-version", "2023-06-01")];
-    assert_eq!(forward_headers(&headers(&[&hop[..], &ours, &kept].concat())), headers(&kept));
+    let others = [("x-api-key", "k"), ("xi-api-key", "k"), ("x-goog-api-key", "k"), ("helicone-auth", "Bearer k")];
+    let kept = [("authorization", "Bearer k"), ("x-multi", "1"), ("x-multi", "2"), ("openai-organization", "o")];
+    let openai = aimock::provider::by_name("openai").expect("a provider");
+    assert_eq!(forward_headers(&headers(&[&hop[..], &ours, &others, &kept].concat()), openai), headers(&kept));
     let answer = [("content-length", "2"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-request-id", "r")];
     assert_eq!(relay_headers(&headers(&[&hop[..], &answer].concat())), headers(&answer));
 }

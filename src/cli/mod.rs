@@ -2,15 +2,17 @@
 
 mod flags;
 mod help;
-mod suggest;
 mod values;
 
-pub use help::help;
+pub use help::{Topic, help};
 
 use crate::config::Config;
+use crate::credential::ApiKeys;
 use crate::error::Error;
+use crate::provider::{PROVIDERS, Provider};
+use crate::suggest;
 use crate::upstream::BaseUrl;
-use flags::{Found, Takes};
+use flags::{Arguments, Flag, Found, Takes};
 use lexopt::{Arg, Parser};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -29,8 +31,8 @@ pub enum Command {
         /// Base URL of the server that is asked.
         url: BaseUrl,
     },
-    /// `--help`: print [`help`].
-    Help,
+    /// `--help`, `help`: print [`help`].
+    Help(Topic),
     /// `--version`.
     Version,
 }
@@ -48,17 +50,21 @@ pub struct ServeArgs {
     pub warnings: Vec<String>,
 }
 
-/// `aimock check [PATH…] [--format text|json] [--unused REPORT [--prune]] [--max-age DAYS]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `aimock check [PATH…]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckArgs {
     /// Files and folders; `./fixtures` where none is given.
     pub paths: Vec<PathBuf>,
     /// How problems are printed.
     pub format: Format,
+    /// Warnings are errors.
+    pub strict: bool,
     /// Report of a run: list the recordings that it did not use.
     pub unused: Option<PathBuf>,
-    /// Delete the unused recordings.
+    /// Delete the unused recordings that belong to tests which the run saw.
     pub prune: bool,
+    /// Delete those that belong to no test, too.
+    pub untagged: bool,
     /// Days after which a recording is stale.
     pub max_age_days: Option<u64>,
 }
@@ -106,22 +112,92 @@ where
 {
     let mut parser = Parser::from_args(args);
     let command = parser.try_raw_args().and_then(|args| args.peek().and_then(OsStr::to_str).map(str::to_owned));
-    match command.as_deref() {
-        Some("check") => {
+    match COMMANDS.iter().find(|(name, _)| command.as_deref() == Some(name)) {
+        Some((_, run)) => {
             parser.next().map_err(syntax)?;
-            check(parser)
+            run(parser, default_host)
         }
-        Some("convert") => {
-            parser.next().map_err(syntax)?;
-            convert(parser)
-        }
-        Some("health") => {
-            parser.next().map_err(syntax)?;
-            health(parser, default_host)
-        }
-        _ => serve(parser, default_host),
+        None => serve(parser, default_host),
     }
 }
+
+type Parse = fn(Parser, Option<&OsStr>) -> Result<Command, Error>;
+
+/// The commands beside the server.
+const COMMANDS: [(&str, Parse); 4] = [
+    (Topic::Check.name(), |parser, _| check(parser)),
+    (Topic::Convert.name(), |parser, _| convert(parser)),
+    (Topic::Health.name(), health),
+    ("help", |parser, _| help_command(parser)),
+];
+
+/// Reads all arguments of a command: its flags, and what is none; or gives the command that is to be run instead.
+fn read<D: Arguments>(parser: &mut Parser, draft: &mut D) -> Result<Option<Command>, Error> {
+    let mut given: Vec<&'static str> = Vec::new();
+    while !at_dashes::<D>(parser) {
+        let (name, found) = match parser.next().map_err(syntax)? {
+            None => break,
+            Some(Arg::Long(name)) => (format!("--{name}"), flags::by_long(name)),
+            Some(Arg::Short(short)) => (format!("-{short}"), flags::by_short(short)),
+            Some(Arg::Value(value)) => {
+                draft.operand(value)?;
+                continue;
+            }
+        };
+        let Some(found) = found else { return Err(unknown_flag::<D>(&name)) };
+        if !found.repeatable() {
+            if given.contains(&found.name()) {
+                return usage(format!("{name} is given twice: give it once"));
+            }
+            given.push(found.name());
+        }
+        if let Some(instead) = set(draft, parser, name, found)? {
+            return Ok(Some(instead));
+        }
+    }
+    Ok(None)
+}
+
+/// Sets what one flag says, or gives the command that is to be run instead.
+fn set<D: Arguments>(
+    draft: &mut D,
+    parser: &mut Parser,
+    name: String,
+    found: Found<D>,
+) -> Result<Option<Command>, Error> {
+    let flag = match found {
+        Found::Row(flag) => flag,
+        Found::Upstream(provider) => {
+            let text = text(&name, value::<D>(parser, &name)?)?;
+            let url = BaseUrl::parse(&text).map_err(|problem| Error::Value { name, value: None, problem })?;
+            draft.upstream(provider, url);
+            return Ok(None);
+        }
+    };
+    let (given, set) = match &flag.takes {
+        Takes::Nothing(set) => {
+            set(draft);
+            return Ok(None);
+        }
+        Takes::Instead(_) if parser.optional_value().is_some() => {
+            return usage(format!("{name} takes no value: it is --{}", flag.name));
+        }
+        Takes::Instead(command) => return Ok(Some(command())),
+        Takes::Path(_, set) => {
+            let path = PathBuf::from(value::<D>(parser, &name)?);
+            (Some(path.to_string_lossy().into_owned()), set(draft, path))
+        }
+        Takes::Text(_, set) => {
+            let text = text(&name, value::<D>(parser, &name)?)?;
+            let set = set(draft, &text);
+            (Some(text), set)
+        }
+        Takes::Secret(_, set) => (None, set(draft, &text(&name, value::<D>(parser, &name)?)?)),
+    };
+    set.map(|()| None).map_err(|problem| Error::Value { name, value: given, problem })
+}
+
+// --------------------------------------------------------------------------------------------------------- server
 
 /// What flags have set so far.
 #[derive(Debug)]
@@ -132,61 +208,30 @@ struct Draft {
     on_stale_given: bool,
 }
 
+impl Arguments for Draft {
+    const FLAGS: &'static [Flag<Self>] = flags::FLAGS;
+    const TOPIC: Topic = Topic::Server;
+    const UPSTREAMS: bool = true;
+
+    fn operand(&mut self, value: OsString) -> Result<(), Error> {
+        Err(misplaced(&value))
+    }
+
+    fn upstream(&mut self, provider: &'static Provider, url: BaseUrl) {
+        self.config.upstreams.set(provider, url);
+    }
+}
+
 fn serve(mut parser: Parser, default_host: Option<&OsStr>) -> Result<Command, Error> {
     let mut config = Config { fixtures: Vec::new(), ..Config::default() };
     if let Some(host) = environment_host(default_host)? {
         config.host = host;
     }
     let mut draft = Draft { config, exit_on_stdin_close: false, port_given: false, on_stale_given: false };
-    let mut command = None;
-    loop {
-        if let Some(rest) = after_dashes(&mut parser) {
-            command = Some(rest);
-            break;
-        }
-        let (name, found) = match parser.next().map_err(syntax)? {
-            None => break,
-            Some(Arg::Long(name)) => (format!("--{name}"), flags::by_long(name)),
-            Some(Arg::Short(short)) => (format!("-{short}"), flags::by_short(short)),
-            Some(Arg::Value(value)) => return Err(misplaced(&value)),
-        };
-        let found = found.ok_or_else(|| unknown(&name, flags::long_names()))?;
-        if let Some(instead) = set(&mut draft, &mut parser, name, found)? {
-            return Ok(instead);
-        }
+    if let Some(instead) = read(&mut parser, &mut draft)? {
+        return Ok(instead);
     }
-    finish(draft, command)
-}
-
-/// Sets what one flag says, or gives the command that is to be run instead.
-fn set(draft: &mut Draft, parser: &mut Parser, name: String, found: Found) -> Result<Option<Command>, Error> {
-    let takes = match found {
-        Found::Row(flag) => flag.takes,
-        Found::Upstream(provider) => {
-            let text = text(&name, value(parser, &name)?)?;
-            let url = BaseUrl::parse(&text).map_err(|problem| Error::Value { name, value: None, problem })?;
-            draft.config.upstreams.set(provider, url);
-            return Ok(None);
-        }
-    };
-    let (given, set) = match takes {
-        Takes::Nothing(set) => {
-            set(draft);
-            return Ok(None);
-        }
-        Takes::Instead(command) => return Ok(Some(command())),
-        Takes::Path(_, set) => {
-            let path = PathBuf::from(value(parser, &name)?);
-            (Some(path.to_string_lossy().into_owned()), set(draft, path))
-        }
-        Takes::Text(_, set) => {
-            let text = text(&name, value(parser, &name)?)?;
-            let set = set(draft, &text);
-            (Some(text), set)
-        }
-        Takes::Secret(_, set) => (None, set(draft, &text(&name, value(parser, &name)?)?)),
-    };
-    set.map(|()| None).map_err(|problem| Error::Value { name, value: given, problem })
+    finish(draft, after_dashes(&mut parser))
 }
 
 /// Looks at the flags together.
@@ -212,7 +257,8 @@ fn refuse(draft: &Draft, command: Option<&[OsString]>) -> Result<(), Error> {
     let Draft { config, exit_on_stdin_close, .. } = draft;
     if (config.record || config.proxy_only) && config.upstreams.is_empty() {
         let mode = if config.proxy_only { "--proxy-only" } else { "--record" };
-        let upstreams: Vec<String> = flags::long_names().filter(|name| name.starts_with("--provider-")).collect();
+        let upstreams: Vec<String> =
+            flags::long_names::<Draft>().filter(|name| name.starts_with("--provider-")).collect();
         return usage(format!("{mode} needs to know whom to ask: give one or more of {}", upstreams.join(", ")));
     }
     if config.no_redact && !config.redact.is_empty() {
@@ -267,24 +313,28 @@ fn idle_without_recording(config: &Config) -> Vec<&'static str> {
     .collect()
 }
 
+// --------------------------------------------------------------------------------------------------- other commands
+
+impl Arguments for CheckArgs {
+    const FLAGS: &'static [Flag<Self>] = flags::CHECK;
+    const TOPIC: Topic = Topic::Check;
+
+    fn operand(&mut self, path: OsString) -> Result<(), Error> {
+        self.paths.push(path.into());
+        Ok(())
+    }
+}
+
 fn check(mut parser: Parser) -> Result<Command, Error> {
-    let mut args =
-        CheckArgs { paths: Vec::new(), format: Format::default(), unused: None, prune: false, max_age_days: None };
-    while let Some(arg) = parser.next().map_err(syntax)? {
-        match arg {
-            Arg::Value(path) => args.paths.push(path.into()),
-            Arg::Long("format") => args.format = choose(&mut parser, "--format", &FORMATS)?,
-            Arg::Long("unused") => args.unused = Some(value(&mut parser, "--unused")?.into()),
-            Arg::Long("prune") => args.prune = true,
-            Arg::Long("max-age") => args.max_age_days = Some(days(&mut parser, "--max-age")?),
-            Arg::Long("help") => return Ok(Command::Help),
-            other => {
-                return Err(unknown_to(&other, &["--format", "--unused", "--prune", "--max-age", "--help"]));
-            }
-        }
+    let mut args = CheckArgs::default();
+    if let Some(instead) = read(&mut parser, &mut args)? {
+        return Ok(instead);
     }
     if args.prune && args.unused.is_none() {
         return usage("--prune needs --unused REPORT, which says what a run did not use".into());
+    }
+    if args.untagged && !args.prune {
+        return usage("--untagged says what --prune deletes: give both, or neither".into());
     }
     if args.paths.is_empty() {
         args.paths = Config::default().fixtures;
@@ -294,52 +344,106 @@ fn check(mut parser: Parser) -> Result<Command, Error> {
 
 const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
 
-fn convert(mut parser: Parser) -> Result<Command, Error> {
-    const FROM: [(&str, Source); 3] = [("vcr", Source::Vcr), ("har", Source::Har), ("aimock", Source::Aimock)];
-    let (mut from, mut paths, mut out) = (None, Vec::new(), None);
-    while let Some(arg) = parser.next().map_err(syntax)? {
-        match arg {
-            Arg::Value(word) if from.is_none() => {
-                let word = text("convert", word)?;
-                let bad = |problem| Error::Value { name: "convert".into(), value: Some(word.clone()), problem };
-                from = Some(values::choose(&word, &FROM).map_err(bad)?);
-            }
-            Arg::Value(path) => paths.push(path.into()),
-            Arg::Short('o') => out = Some(value(&mut parser, "-o")?),
-            Arg::Long("out") => out = Some(value(&mut parser, "--out")?),
-            Arg::Long("help") => return Ok(Command::Help),
-            other => return Err(unknown_to(&other, &["--out", "--help"])),
+/// What `aimock convert` was given so far.
+#[derive(Debug, Default)]
+struct ConvertDraft {
+    from: Option<Source>,
+    paths: Vec<PathBuf>,
+    out: Option<PathBuf>,
+}
+
+impl Arguments for ConvertDraft {
+    const FLAGS: &'static [Flag<Self>] = flags::CONVERT;
+    const TOPIC: Topic = Topic::Convert;
+
+    fn operand(&mut self, value: OsString) -> Result<(), Error> {
+        const FROM: [(&str, Source); 3] = [("vcr", Source::Vcr), ("har", Source::Har), ("aimock", Source::Aimock)];
+        if self.from.is_some() {
+            self.paths.push(value.into());
+            return Ok(());
         }
+        let word = text("convert", value)?;
+        let bad = |problem| Error::Value { name: "convert".into(), value: Some(word.clone()), problem };
+        self.from = Some(values::choose(&word, &FROM).map_err(bad)?);
+        Ok(())
     }
-    match (from, paths.is_empty(), out) {
-        (Some(from), false, Some(out)) => Ok(Command::Convert(ConvertArgs { from, paths, out: out.into() })),
+}
+
+fn convert(mut parser: Parser) -> Result<Command, Error> {
+    let mut draft = ConvertDraft::default();
+    if let Some(instead) = read(&mut parser, &mut draft)? {
+        return Ok(instead);
+    }
+    match draft {
+        ConvertDraft { from: Some(from), paths, out: Some(out) } if !paths.is_empty() => {
+            Ok(Command::Convert(ConvertArgs { from, paths, out }))
+        }
         _ => usage("convert needs a format, files or folders, and where to: aimock convert vcr PATH… -o DIR".into()),
     }
 }
 
-fn health(mut parser: Parser, default_host: Option<&OsStr>) -> Result<Command, Error> {
-    let mut url = None;
-    while let Some(arg) = parser.next().map_err(syntax)? {
-        match arg {
-            Arg::Value(given) if url.is_none() => {
-                let parsed = BaseUrl::parse(&text("health", given)?).and_then(|url| {
-                    if url.tls {
-                        Err("the server speaks plain HTTP: expected http://HOST:PORT".into())
-                    } else {
-                        Ok(url)
-                    }
-                });
-                let bad = |problem| Error::Value { name: "health".into(), value: None, problem };
-                url = Some(parsed.map_err(bad)?);
-            }
-            Arg::Long("help") => return Ok(Command::Help),
-            other => return Err(unknown_to(&other, &["--help"])),
+/// What `aimock health` was given so far.
+#[derive(Debug, Default)]
+struct HealthDraft {
+    url: Option<BaseUrl>,
+}
+
+impl Arguments for HealthDraft {
+    const FLAGS: &'static [Flag<Self>] = flags::HEALTH;
+    const TOPIC: Topic = Topic::Health;
+
+    fn operand(&mut self, value: OsString) -> Result<(), Error> {
+        if self.url.is_some() {
+            return Err(unknown::<Self>(&value.to_string_lossy(), [""; 0]));
         }
+        let bad = |problem| Error::Value { name: "health".into(), value: None, problem };
+        let url = BaseUrl::parse(&text("health", value)?).map_err(bad)?;
+        if url.tls {
+            return Err(bad("the server speaks plain HTTP: expected http://HOST:PORT".into()));
+        }
+        self.url = Some(url);
+        Ok(())
+    }
+}
+
+fn health(mut parser: Parser, default_host: Option<&OsStr>) -> Result<Command, Error> {
+    let mut draft = HealthDraft::default();
+    if let Some(instead) = read(&mut parser, &mut draft)? {
+        return Ok(instead);
     }
     let Config { host, port, .. } = Config::default();
     let here = environment_host(default_host)?.map(own_address).unwrap_or(host);
-    Ok(Command::Health { url: url.unwrap_or(BaseUrl { tls: false, host: here, port, path: String::new() }) })
+    Ok(Command::Health { url: draft.url.unwrap_or(BaseUrl { tls: false, host: here, port, path: String::new() }) })
 }
+
+/// What `aimock help` was given so far.
+#[derive(Debug, Default)]
+struct HelpDraft {
+    topic: Option<Topic>,
+}
+
+impl Arguments for HelpDraft {
+    const FLAGS: &'static [Flag<Self>] = flags::HELP;
+    const TOPIC: Topic = Topic::Server;
+
+    fn operand(&mut self, value: OsString) -> Result<(), Error> {
+        let value = value.to_string_lossy();
+        if self.topic.is_some() {
+            return Err(unknown::<Self>(&value, [""; 0]));
+        }
+        let topic = Topic::ALL.into_iter().find(|topic| topic.name() == value);
+        self.topic = Some(topic.ok_or_else(|| unknown::<Self>(&value, Topic::ALL.map(Topic::name)))?);
+        Ok(())
+    }
+}
+
+fn help_command(mut parser: Parser) -> Result<Command, Error> {
+    let mut draft = HelpDraft::default();
+    let instead = read(&mut parser, &mut draft)?;
+    Ok(instead.unwrap_or(Command::Help(draft.topic.unwrap_or(Topic::Server))))
+}
+
+// --------------------------------------------------------------------------------------------------- single values
 
 /// The address under which a server that listens on `host` is reached from the same machine.
 fn own_address(host: String) -> String {
@@ -358,6 +462,29 @@ fn environment_host(value: Option<&OsStr>) -> Result<Option<String>, Error> {
     values::host(&text).map(Some).map_err(bad)
 }
 
+/// The variable with keys of which a request must have one, between commas.
+pub const API_KEYS: &str = "AIMOCK_API_KEYS";
+
+/// Adds the keys that the variable [`API_KEYS`] holds to those of `--api-key`.
+///
+/// # Errors
+/// [`Error::Value`]: it is set to what holds no key, or one that cannot be sent.
+pub fn environment_keys(value: Option<OsString>, keys: &mut ApiKeys) -> Result<(), Error> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(()) };
+    let bad = |problem| Error::Value { name: API_KEYS.into(), value: None, problem };
+    let text = text(API_KEYS, value)?;
+    let given: Vec<&str> = text.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    if given.is_empty() {
+        return Err(bad("expected one or more keys, with commas between them; unset it to ask for none".into()));
+    }
+    given.into_iter().try_for_each(|key| values::api_key(key).map(|key| keys.add(key))).map_err(bad)
+}
+
+/// Whether `--` is next, where a command that is to be run follows it.
+fn at_dashes<D: Arguments>(parser: &mut Parser) -> bool {
+    D::UPSTREAMS && parser.try_raw_args().is_some_and(|args| args.peek().is_some_and(|arg| arg == "--"))
+}
+
 /// What follows `--`, where that is next.
 fn after_dashes(parser: &mut Parser) -> Option<Vec<OsString>> {
     let mut rest = parser.try_raw_args()?;
@@ -366,14 +493,14 @@ fn after_dashes(parser: &mut Parser) -> Option<Vec<OsString>> {
 }
 
 /// The value of a flag; a flag or `--` that follows is not taken for one.
-fn value(parser: &mut Parser, name: &str) -> Result<OsString, Error> {
+fn value<D: Arguments>(parser: &mut Parser, name: &str) -> Result<OsString, Error> {
     if let Some(attached) = parser.optional_value() {
         return Ok(attached);
     }
     let next = parser.try_raw_args().and_then(|args| args.peek().map(OsStr::to_owned));
     match next {
         None => usage(format!("{name} needs a value")),
-        Some(next) if is_flag(&next) => {
+        Some(next) if is_flag::<D>(&next) => {
             let next = next.to_string_lossy();
             usage(format!("{name} needs a value, but '{next}' follows; write {name}={next} if that is the value"))
         }
@@ -381,33 +508,15 @@ fn value(parser: &mut Parser, name: &str) -> Result<OsString, Error> {
     }
 }
 
-fn is_flag(arg: &OsStr) -> bool {
+fn is_flag<D: Arguments>(arg: &OsStr) -> bool {
     let Some(arg) = arg.to_str() else { return false };
     match arg.strip_prefix("--") {
         Some(long) => {
             let name = long.split_once('=').map_or(long, |(name, _)| name);
-            name.is_empty() || flags::by_long(name).is_some()
+            name.is_empty() || flags::by_long::<D>(name).is_some()
         }
-        None => arg.strip_prefix('-').and_then(|short| short.chars().next()).and_then(flags::by_short).is_some(),
+        None => arg.strip_prefix('-').and_then(|short| short.chars().next()).and_then(flags::by_short::<D>).is_some(),
     }
-}
-
-fn days(parser: &mut Parser, name: &str) -> Result<u64, Error> {
-    let text = text(name, value(parser, name)?)?;
-    values::whole(&text, 1..=values::MAX_DAYS).map_err(|problem| Error::Value {
-        name: name.into(),
-        value: Some(text.clone()),
-        problem,
-    })
-}
-
-fn choose<T: Copy>(parser: &mut Parser, name: &str, words: &[(&str, T)]) -> Result<T, Error> {
-    let text = text(name, value(parser, name)?)?;
-    values::choose(&text, words).map_err(|problem| Error::Value {
-        name: name.into(),
-        value: Some(text.clone()),
-        problem,
-    })
 }
 
 fn text(name: &str, value: OsString) -> Result<String, Error> {
@@ -415,30 +524,52 @@ fn text(name: &str, value: OsString) -> Result<String, Error> {
     value.into_string().map_err(bad)
 }
 
+// ---------------------------------------------------------------------------------------------------------- errors
+
 fn usage<T>(problem: String) -> Result<T, Error> {
     Err(Error::Usage(problem))
 }
 
 fn misplaced(value: &OsStr) -> Error {
-    const COMMANDS: [&str; 3] = ["check", "convert", "health"];
-    let given = value.to_string_lossy().into_owned();
-    if COMMANDS.contains(&given.as_str()) {
+    let given = value.to_string_lossy();
+    let commands = COMMANDS.map(|(name, _)| name);
+    if commands.contains(&&*given) {
         return Error::Usage(format!("'{given}' comes first: aimock {given} …"));
     }
-    unknown(&given, COMMANDS.map(str::to_owned))
+    unknown::<Draft>(&given, commands)
 }
 
-fn unknown(given: &str, known: impl IntoIterator<Item = String>) -> Error {
-    Error::Unknown { given: given.to_owned(), nearest: suggest::nearest(given, known) }
+fn unknown_flag<D: Arguments>(given: &str) -> Error {
+    let provider = given.strip_prefix("--").and_then(|name| name.strip_prefix(flags::PROVIDER));
+    match provider.filter(|_| D::UPSTREAMS) {
+        Some(name) => unknown_provider(given, name),
+        None => unknown::<D>(given, flags::long_names::<D>()),
+    }
 }
 
-fn unknown_to(arg: &Arg<'_>, known: &[&str]) -> Error {
-    let given = match arg {
-        Arg::Long(name) => format!("--{name}"),
-        Arg::Short(short) => format!("-{short}"),
-        Arg::Value(value) => value.to_string_lossy().into_owned(),
+/// Of a provider's flag only the name is compared: what all of them begin with makes none of them near.
+fn unknown_provider(given: &str, name: &str) -> Error {
+    let names = PROVIDERS.iter().map(|provider| provider.name);
+    let hint = match suggest::nearest(name, names.clone()) {
+        Some(name) => format!("did you mean '--{}{name}'?", flags::PROVIDER),
+        None => format!(
+            "the providers are {}; {} URL is for every service that speaks its API",
+            names.collect::<Vec<_>>().join(", "),
+            format_args!("--{}{}", flags::PROVIDER, COMPATIBLE.name),
+        ),
     };
-    unknown(&given, known.iter().map(|name| (*name).to_owned()))
+    Error::Unknown { given: given.to_owned(), hint }
+}
+
+/// The provider whose API other services speak: the row of last resort.
+const COMPATIBLE: &Provider = PROVIDERS[PROVIDERS.len() - 1];
+
+fn unknown<D: Arguments>(given: &str, known: impl IntoIterator<Item: AsRef<str>>) -> Error {
+    let hint = match suggest::nearest(given, known) {
+        Some(name) => format!("did you mean '{}'?", name.as_ref()),
+        None => format!("see {} --help", D::TOPIC.command()),
+    };
+    Error::Unknown { given: given.to_owned(), hint }
 }
 
 /// What lexopt finds wrong before a flag is looked up.

@@ -43,11 +43,14 @@ fn every_flag_sets_its_field_and_nothing_else() {
         ("-p8080", |c| c.port = 8080),
         ("--port=8080", |c| c.port = 8080),
         ("--host 0.0.0.0", |c| c.host = "0.0.0.0".into()),
-        ("-h ::1", |c| c.host = "::1".into()),
+        ("--api-key k1 --api-key k2", |c| ["k1", "k2"].iter().for_each(|key| c.api_keys.add(key))),
+        ("--allow-origin https://App.example:443", |c| c.allow_origins = vec!["https://app.example".into()]),
+        ("--allow-host mock.lan --allow-host [::1]", |c| c.allow_hosts = vec!["mock.lan".into(), "::1".into()]),
         ("--strict", |c| c.strict = true),
         ("--max-body-bytes 2M", |c| c.max_body_bytes = 2 << 20),
         ("--exit-on-stdin-close", |_| ()),
-        ("--fixtures a -f b", |c| c.fixtures = vec!["a".into(), "b".into()]),
+        ("--fixtures a -f b", |c| (c.fixtures, c.fixtures_given) = (vec!["a".into(), "b".into()], true)),
+        ("-f ./fixtures", |c| c.fixtures_given = true),
         ("--watch", |c| c.watch = true),
         ("-w", |c| c.watch = true),
         ("--validate-on-load", |c| c.validate_on_load = true),
@@ -95,7 +98,7 @@ fn every_flag_sets_its_field_and_nothing_else() {
     }
     assert!(args("--exit-on-stdin-close").exit_on_stdin_close);
     let tried = |name: &str| rows.iter().any(|(line, _)| line.contains(name));
-    for name in flags::long_names().filter(|name| !name.starts_with("--provider-")) {
+    for name in flags::long_names::<Draft>().filter(|name| !name.starts_with("--provider-")) {
         let elsewhere = ["--record", "--proxy-only", "--help", "--version"].contains(&name.as_str());
         assert!(elsewhere || tried(&name), "no row for {name}");
     }
@@ -120,6 +123,13 @@ fn a_bad_value_is_named_with_what_is_allowed() {
         ("--port 65536", "--port does not take '65536': expected a whole number from 0 to 65535"),
         ("-p x", "-p does not take 'x'"),
         ("--host a:1", "--host does not take 'a:1': expected an address or host name"),
+        ("--api-key k,1", "--api-key: expected a key of letters, digits and signs"),
+        (
+            "--allow-origin app.example",
+            "--allow-origin does not take 'app.example': expected an origin such as https://",
+        ),
+        ("--allow-origin null", "--allow-origin does not take 'null': every sandboxed page"),
+        ("--allow-host a:1", "--allow-host does not take 'a:1': expected an address or host name"),
         ("--max-body-bytes 0", "--max-body-bytes does not take '0': expected a number of bytes above 0"),
         ("--fixtures https://x/a.json", "--fixtures does not take 'https://x/a.json': expected a file or folder"),
         ("--max-record-bytes 1T", "--max-record-bytes does not take '1T'"),
@@ -159,6 +169,7 @@ fn messages_quote_no_secret() {
         "--provider-openai https://user:hunter2@example.com",
         "--provider-opanai=https://user:hunter2@example.com",
         "--redact hunter2(",
+        "--api-key hunter2,hunter2",
         "--watch=hunter2",
         "health http://user:hunter2@localhost",
     ] {
@@ -172,11 +183,40 @@ fn unknown_flags_name_the_nearest() {
     assert_eq!(error("--recrod"), "unknown argument '--recrod'; did you mean '--record'?");
     assert_eq!(error("--fixture a"), "unknown argument '--fixture'; did you mean '--fixtures'?");
     assert_eq!(error("--provider-opanai=x"), "unknown argument '--provider-opanai'; did you mean '--provider-openai'?");
+    assert_eq!(
+        error("--provider-vertex=x"),
+        "unknown argument '--provider-vertex'; did you mean '--provider-vertexai'?"
+    );
+    let providers = error("--provider-mistral=x");
+    assert!(providers.contains("the providers are anthropic, ") && providers.contains("openai; "), "{providers}");
+    assert!(providers.ends_with("--provider-openai URL is for every service that speaks its API"), "{providers}");
     assert_eq!(error("--agui-upstream x"), "unknown argument '--agui-upstream'; see aimock --help");
     assert_eq!(error("-z"), "unknown argument '-z'; see aimock --help");
     assert_eq!(error("chek"), "unknown argument 'chek'; did you mean 'check'?");
     assert_eq!(error("--strict check"), "'check' comes first: aimock check …");
     assert_eq!(error("check --formt json"), "unknown argument '--formt'; did you mean '--format'?");
+    assert_eq!(error("check --provider-mistral x"), "unknown argument '--provider-mistral'; see aimock check --help");
+    assert_eq!(error("convert har a -o b --record"), "unknown argument '--record'; see aimock convert --help");
+    assert_eq!(error("help chek"), "unknown argument 'chek'; did you mean 'check'?");
+    assert_eq!(error("help check convert"), "unknown argument 'convert'; see aimock --help");
+}
+
+#[test]
+fn what_is_given_twice_is_refused_unless_it_adds_up() {
+    for (line, named) in [
+        ("--port 1 --port 2", "--port"),
+        ("--port 1 -p 1", "-p"),
+        ("-p1 --host a --port=2", "--port"),
+        ("--strict --metrics --strict", "--strict"),
+        ("--max-record-bytes 1 --max-proxy-buffer-bytes 2", "--max-proxy-buffer-bytes"),
+        ("--record --provider-openai http://a --provider-openai http://b", "--provider-openai"),
+        ("check --format json --format text", "--format"),
+        ("convert har a -o b --out c", "--out"),
+    ] {
+        assert_eq!(error(line), format!("{named} is given twice: give it once"), "{line}");
+    }
+    let two = config("--record --provider-openai http://a --provider-azure http://b");
+    assert_eq!(two.upstreams.iter().count(), 2);
 }
 
 #[test]
@@ -254,9 +294,17 @@ fn the_environment_sets_the_host_unless_the_flag_does() {
 
 #[test]
 fn help_and_version_win_over_what_follows() {
-    for line in ["--help", "--strict --help --nonsense", "check --help", "convert --help", "health --help"] {
-        assert_eq!(parse(words(line), None).unwrap(), Command::Help, "{line}");
+    for (lines, page) in [
+        (&["--help", "-h", "--strict -h --nonsense", "help", "help --help"][..], Topic::Server),
+        (&["check --help", "check a -h", "help check"], Topic::Check),
+        (&["convert --help", "convert har -h", "help convert"], Topic::Convert),
+        (&["health --help", "health -h", "help health"], Topic::Health),
+    ] {
+        for line in lines {
+            assert_eq!(parse(words(line), None).unwrap(), Command::Help(page), "{line}");
+        }
     }
+    assert_eq!(error("-h127.0.0.1"), "-h takes no value: it is --help");
     for line in ["--version", "-V"] {
         assert_eq!(parse(words(line), None).unwrap(), Command::Version);
     }
@@ -268,26 +316,22 @@ fn check_has_defaults() {
         Ok(Command::Check(args)) => args,
         other => panic!("{line}: {other:?}"),
     };
-    let plain = CheckArgs {
-        paths: vec!["./fixtures".into()],
-        format: Format::Text,
-        unused: None,
-        prune: false,
-        max_age_days: None,
-    };
-    assert_eq!(check("check"), plain);
+    assert_eq!(check("check"), CheckArgs { paths: vec!["./fixtures".into()], ..CheckArgs::default() });
     assert_eq!(
-        check("check a --format json --unused report.json --prune --max-age 7 b"),
+        check("check a --format json --strict --unused report.json --prune --untagged --max-age 7 b"),
         CheckArgs {
             paths: vec!["a".into(), "b".into()],
             format: Format::Json,
+            strict: true,
             unused: Some("report.json".into()),
             prune: true,
+            untagged: true,
             max_age_days: Some(7),
         }
     );
     assert_eq!(check("check -- --odd").paths, [PathBuf::from("--odd")]);
     assert!(error("check --prune").contains("--unused REPORT"));
+    assert!(error("check --untagged").contains("--prune"));
     assert!(error("check --format xml").contains("expected text or json"));
 }
 

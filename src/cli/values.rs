@@ -77,10 +77,44 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
     let port = bare.matches(':').count() == 1;
     if bare.is_empty() || port || !bare.chars().all(valid) {
-        Err("expected an address or host name such as 127.0.0.1, ::1 or localhost; --port sets the port".into())
+        Err("expected an address or host name such as 127.0.0.1, ::1 or localhost, without a port".into())
     } else {
         Ok(bare.to_owned())
     }
+}
+
+/// A key that a client can send in a header.
+pub(super) fn api_key(text: &str) -> Result<&str, String> {
+    // A comma separates the keys of the variable, and what may stand in one place may in the other.
+    let sendable = |b: u8| b.is_ascii_graphic() && b != b',';
+    if !text.is_empty() && text.bytes().all(sendable) {
+        Ok(text)
+    } else {
+        Err("expected a key of letters, digits and signs, without a space or comma".into())
+    }
+}
+
+/// A page's origin, as browsers send it: lower case, without the scheme's own port.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    const EXPECTED: &str = "expected an origin such as https://app.example.com:8443, without a path";
+    if text.eq_ignore_ascii_case("null") {
+        return Err(
+            "every sandboxed page and file has the origin null: serve the page over HTTP from this machine".into()
+        );
+    }
+    let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let of_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    if authority.is_empty() || !authority.bytes().all(valid) || scheme.is_empty() || !scheme.bytes().all(of_scheme) {
+        return Err(EXPECTED.into());
+    }
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    Ok(format!("{scheme}://{}", authority.strip_suffix(own_port).unwrap_or(authority)))
 }
 
 /// A level of the log.
@@ -177,6 +211,33 @@ mod tests {
         }
         for bad in ["", "127.0.0.1:4010", "http://x", "a b", "[]"] {
             assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for (text, origin_of) in [
+            ("https://app.example.com", "https://app.example.com"),
+            ("HTTPS://App.Example.com:443/", "https://app.example.com"),
+            ("http://app:80", "http://app"),
+            ("http://app:8080", "http://app:8080"),
+            ("http://[2001:db8::80]", "http://[2001:db8::80]"),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ] {
+            assert_eq!(origin(text).as_deref(), Ok(origin_of));
+        }
+        for bad in
+            ["", "*", "null", "app.example.com", "https://", "https://app/path", "https://a b", "://x", "https://u@x"]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_can_be_sent() {
+        assert_eq!(api_key("s3cret/+=."), Ok("s3cret/+=."));
+        for bad in ["", " ", "a b", "a,b", "a\n", "ключ"] {
+            assert!(api_key(bad).is_err(), "{bad}");
         }
     }
 

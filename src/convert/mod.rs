@@ -47,11 +47,19 @@ fn convert(args: &ConvertArgs) -> Done {
     };
     let mut done = Done::default();
     let (mut fixtures, mut files) = (0, 0);
+    for path in file::absent(&args.paths) {
+        done.problems.push(Problem::of_file(Severity::Error, path, file::ABSENT));
+    }
     for file in file::files_ending(&args.paths, endings, &mut done.problems) {
         if let Some(made) = convert_file(&file, args, &mut done) {
             fixtures += made;
             files += 1;
         }
+    }
+    if fixtures == 0 && !done.problems.iter().any(Problem::is_error) {
+        let named: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+        let message = format!("nothing to convert: expected files that end in .{}", endings.join(", ."));
+        done.problems.push(Problem::of_file(Severity::Error, named.join(", "), message));
     }
     let _ = writeln!(done.lines, "{} in {}", count(fixtures, "fixture"), count(files, "file"));
     done
@@ -72,8 +80,8 @@ fn convert_file(FixtureFile { path, name }: &FixtureFile, args: &ConvertArgs, do
     }
     let out = args.out.join(name).with_extension("json");
     let text = file::write_document(&more, &fixtures.iter().collect::<Vec<_>>(), &skipped);
-    let why = match file::create_new_atomic(&out, |file| file.write_all(text.as_bytes())) {
-        Ok(()) => {
+    let why = match file::create_new_atomic([out.clone()], |file| file.write_all(text.as_bytes())) {
+        Ok(_) => {
             let _ = writeln!(done.lines, "{}: {}", out.display(), count(fixtures.len(), "fixture"));
             return Some(fixtures.len());
         }

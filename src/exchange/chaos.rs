@@ -4,7 +4,7 @@ use super::{Decision, Exchange, Outcome};
 use crate::body::{Body, Broken};
 use crate::fixture::Asked;
 use crate::fixture::table::Hit;
-use crate::journal::Source;
+use crate::journal::{Source, Unanswered};
 use crate::replay;
 use crate::reply::ErrorAnswer;
 use hyper::Response;
@@ -52,7 +52,13 @@ impl Exchange<'_> {
     }
 
     /// Answers with a fault in place of what was decided.
-    pub(super) fn fault(self, fault: Fault, instead_of: Decision, hit: Option<&Hit>) -> Result<Response<Body>, Broken> {
+    pub(super) fn fault(
+        self,
+        fault: Fault,
+        asked: &Asked<'_>,
+        instead_of: Decision,
+        hit: Option<&Hit>,
+    ) -> Result<Response<Body>, Broken> {
         let table = self.app.table.borrow();
         let (source, fixture) = match (instead_of, hit) {
             (Decision::Relay, _) => (Source::Proxy, None),
@@ -60,7 +66,8 @@ impl Exchange<'_> {
             (_, None) => (Source::Miss, None),
         };
         drop(table);
-        let outcome = Outcome { source, fixture, explanation: None, chaos: Some(fault.word()) };
+        let unanswered = Unanswered::MissOf(asked.identity.get().volatile);
+        let outcome = Outcome { fixture, chaos: Some(fault.word()), unanswered, ..Outcome::of(source) };
         let response = match fault {
             Fault::Drop => {
                 let error = ErrorAnswer {

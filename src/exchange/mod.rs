@@ -4,11 +4,13 @@ mod chaos;
 mod decide;
 mod edge;
 mod forward;
+mod probe;
+mod remedy;
 mod scope;
 
 pub use decide::{Decision, Mode, decide};
 
-use crate::app::{App, Waiting};
+use crate::app::App;
 use crate::body::{Body, Broken};
 use crate::clock;
 use crate::config::{OnDrift, OnStale};
@@ -16,39 +18,45 @@ use crate::control;
 use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
 use crate::frame::Framing;
-use crate::journal::{Answered, Entry, Source};
+use crate::guard::{self, Door};
+use crate::journal::{Answered, Entry, Source, Unanswered};
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
-use crate::relay::InFlight;
 use crate::replay::{self, Endpoint, Manner};
 use crate::reply::ErrorAnswer;
 use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
-use crate::upstream::BaseUrl;
+use crate::twins::Joined;
+use crate::upstream::{BaseUrl, unknown_credential};
 use bytes::Bytes;
-use edge::{fixture_header, preflight, read, too_large, with_cors};
+use edge::{fixture_header, for_pages, preflight, read, refuse, too_large};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Response, StatusCode};
+use remedy::{Means, remedy};
 use scope::{scope, scope_header};
 use std::borrow::Cow;
+use std::fmt;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use std::time::Instant;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-aimock-source");
 const FIXTURE: HeaderName = HeaderName::from_static("x-aimock-fixture");
 const MATCH: HeaderName = HeaderName::from_static("x-aimock-match");
+
+/// What keeps SDKs from asking again what will not be answered: those that OpenAI and Anthropic have made obey the first,
+/// others at least do not wait. <https://github.com/openai/openai-python/blob/main/src/openai/_base_client.py>
+const NO_RETRY: [(HeaderName, HeaderValue); 2] = [
+    (HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false")),
+    (HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("1")),
+];
 
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
 
 /// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
 const TEST_PREFIX: &str = "/__test/";
-
-/// How long a request waits for the recording of one like it, before it goes upstream itself.
-const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 
 /// Answers one request.
 ///
@@ -57,20 +65,26 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Broken> {
     let started = Instant::now();
     let (head, incoming) = request.into_parts();
+    let own = control::is_control(head.uri.path());
+    let readers = match app.guard.admit(door(&app, own, &head), &head) {
+        Ok(readers) => readers,
+        Err(refusal) => return Ok(refuse(&app, &head, incoming, &refusal).await),
+    };
     let body = read(incoming, app.config.max_body_bytes).await?;
-    if head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        return Ok(preflight(&head.headers));
+    if guard::is_preflight(&head) {
+        return Ok(for_pages(preflight(&head.headers), &readers));
     }
-    if control::is_control(head.uri.path()) {
+    if own {
         let answer = match body {
             Some(body) => control::answer(&app, &head, &body),
             None => too_large(&app, None),
         };
-        return Ok(with_cors(answer));
+        return Ok(for_pages(answer, &readers));
     }
     let _active = app.active.begin();
     app.until_loaded().await;
-    let exchange = Exchange::new(&app, &head, body.clone().unwrap_or_default(), started);
+    let checked = readers.are_checked();
+    let exchange = Exchange { checked, ..Exchange::new(&app, &head, body.clone().unwrap_or_default(), started) };
     let answer = match body {
         Some(_) => exchange.run().await,
         None => {
@@ -79,7 +93,16 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
             Ok(exchange.finish(response, Outcome::miss(why)))
         }
     };
-    answer.map(with_cors)
+    answer.map(|answer| for_pages(answer, &readers))
+}
+
+/// How open what a request asks for is now.
+fn door(app: &App, own: bool, head: &Parts) -> Door {
+    match own {
+        true if control::is_probe(head.uri.path()) => Door::Probe,
+        false if !app.recording.borrow().forwards() => Door::Replay,
+        _ => Door::Guarded,
+    }
 }
 
 /// What happened, for the journal and the answer's headers.
@@ -88,15 +111,20 @@ struct Outcome {
     fixture: Option<(Origin, How)>,
     explanation: Option<String>,
     chaos: Option<&'static str>,
+    unanswered: Unanswered,
 }
 
 impl Outcome {
+    fn of(source: Source) -> Self {
+        Outcome { source, fixture: None, explanation: None, chaos: None, unanswered: Unanswered::default() }
+    }
+
     fn miss(why: String) -> Self {
-        Outcome { source: Source::Miss, fixture: None, explanation: Some(why), chaos: None }
+        Outcome { explanation: Some(why), ..Outcome::of(Source::Miss) }
     }
 
     fn proxy() -> Self {
-        Outcome { source: Source::Proxy, fixture: None, explanation: None, chaos: None }
+        Outcome::of(Source::Proxy)
     }
 }
 
@@ -115,6 +143,8 @@ struct Exchange<'a> {
     test_id: Option<String>,
     /// There is a header whose name begins with [`OWN_HEADERS`].
     has_own_headers: bool,
+    /// The guard looked at who asks. Recording may have begun since, and then it did not: nothing goes upstream.
+    checked: bool,
     started: Instant,
 }
 
@@ -139,6 +169,7 @@ impl<'a> Exchange<'a> {
             matched,
             test_id: scope_header(&head, "x-test-id", &app.redactor).or(in_path),
             has_own_headers: parts.headers.keys().any(|name| name.as_str().starts_with(OWN_HEADERS)),
+            checked: false,
             started,
         }
     }
@@ -147,8 +178,7 @@ impl<'a> Exchange<'a> {
         if let Some(error) = self.next_error() {
             let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
             let explanation = Some("an error that was ordered".to_owned());
-            let outcome = Outcome { source: Source::Fixture, fixture: None, explanation, chaos: None };
-            return Ok(self.finish(response, outcome));
+            return Ok(self.finish(response, Outcome { explanation, ..Outcome::of(Source::Fixture) }));
         }
         let body = self.body.clone();
         let call = Call { head: self.head, params: self.matched.params.clone(), body: &body };
@@ -168,7 +198,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The answer to a request that its API would refuse.
-    fn refuse(self, bad: &BadRequest) -> Response<Body> {
+    fn refuse(self, bad: &BadRequest, unanswered: Unanswered) -> Response<Body> {
         let error = ErrorAnswer {
             status: 400,
             message: self.app.redactor.redact(&bad.message).into_owned(),
@@ -178,15 +208,17 @@ impl<'a> Exchange<'a> {
         };
         let why = error.message.clone();
         let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-        self.finish(response, Outcome::miss(why))
+        self.finish(response, Outcome { unanswered, ..Outcome::miss(why) })
     }
 
     fn mode(&self) -> Mode {
         let header = self.strict_header();
         let recording = self.app.recording.borrow();
         Mode {
-            upstream: (recording.record || recording.proxy_only)
-                && recording.upstreams.get(self.matched.provider).is_some(),
+            upstream: self.checked
+                && recording.forwards()
+                && recording.upstreams.get(self.matched.provider).is_some()
+                && self.unknown_credential().is_none(),
             strict: self.app.config.strict,
             header,
             ask_anew: recording.record && (self.app.config.refresh || self.app.config.record_repeats),
@@ -232,6 +264,7 @@ impl<'a> Exchange<'a> {
         let mut unharmed = false;
         // One like it has just been recorded.
         let mut fresh = false;
+        let mut turn = None;
         loop {
             let found = app.table.borrow().find(&asked, &policy);
             // Rules are written for requests that the API takes.
@@ -242,7 +275,8 @@ impl<'a> Exchange<'a> {
             if !std::mem::replace(&mut unharmed, true)
                 && let Some(fault) = self.chaos(&asked, found.as_ref().ok())
             {
-                return self.fault(fault, decide(mode, found.as_ref().ok().map(|hit| hit.how)), found.as_ref().ok());
+                let hit = found.as_ref().ok();
+                return self.fault(fault, &asked, decide(mode, hit.map(|hit| hit.how)), hit);
             }
             let stale = found.as_ref().is_ok_and(|hit| self.stale(hit));
             let refuse_stale = stale && app.config.on_stale == OnStale::Fail;
@@ -251,33 +285,32 @@ impl<'a> Exchange<'a> {
             match (decide(mode, how), &found) {
                 (Decision::Replay, Ok(hit)) if !refuse_stale => return Ok(self.replay(request, &asked, hit)),
                 (Decision::Relay, _) => {
-                    let Some(base) = self.base() else { return Ok(self.miss(call, request, strict, String::new())) };
+                    let Some(base) = self.base() else {
+                        return Ok(self.miss(call, &asked, strict, Miss::default()));
+                    };
                     if !app.recording.borrow().record {
                         return Ok(Box::pin(self.relay(&base, request.framing, None, None)).await);
                     }
-                    let turn = match (!app.config.record_repeats).then(|| self.turn(&asked)) {
-                        Some(Ok(turn)) => Some(turn),
-                        Some(Err(waiting)) if timeout(MAX_TURN_WAIT, waiting.over.notified()).await.is_ok() => {
-                            fresh = waiting.recorded.get();
-                            continue;
+                    // Where every answer counts, none waits for another.
+                    if turn.is_none() && !app.config.record_repeats {
+                        match app.twins.join(asked.key()) {
+                            Joined::Goes(first) => turn = Some(first),
+                            Joined::Waits(waiting) => {
+                                turn = waiting.over().await;
+                                fresh = turn.is_none();
+                                continue; // the fixtures may be others by now
+                            }
                         }
-                        // Every answer counts, or the other request's client reads too slowly: no turn is kept.
-                        _ => None,
-                    };
+                    }
                     let plan = self.plan(&asked, found.as_ref().ok().filter(|_| mode.ask_anew));
                     // Boxed, as every connection has room for the largest step of an exchange.
                     return Ok(Box::pin(self.relay(&base, request.framing, Some(plan), turn)).await);
                 }
                 (_, Ok(hit)) => {
-                    let origin = app.table.borrow().rows()[hit.row].origin();
-                    let why = format!("the recording {origin} is older than --max-age allows");
-                    return Ok(self.miss(call, request, strict, why));
+                    let stale = app.table.borrow().stale(hit);
+                    return Ok(self.miss(call, &asked, strict, stale));
                 }
-                (_, Err(miss)) => {
-                    let why = app.table.borrow().explain(miss, &asked);
-                    let why = app.redactor.redact(&why).into_owned();
-                    return Ok(self.miss(call, request, strict, why));
-                }
+                (_, Err(_)) => return Ok(self.miss(call, &asked, strict, found.err().unwrap_or_default())),
             }
         }
     }
@@ -311,17 +344,6 @@ impl<'a> Exchange<'a> {
         age > i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400)
     }
 
-    /// This request's turn to go upstream, or what to wait for where one like it is on its way.
-    fn turn(&self, asked: &Asked<'_>) -> Result<InFlight, Rc<Waiting>> {
-        let key = asked.key();
-        let mut in_flight = self.app.in_flight.borrow_mut();
-        if let Some(waiting) = in_flight.get(&key) {
-            return Err(waiting.clone());
-        }
-        in_flight.insert(key.clone(), Rc::default());
-        Ok(InFlight { app: self.app.clone(), key })
-    }
-
     fn plan(&self, asked: &Asked<'_>, anew: Option<&Hit>) -> Plan {
         let app = self.app;
         let recording = app.recording.borrow();
@@ -352,7 +374,7 @@ impl<'a> Exchange<'a> {
         let fixture = table.fixture(hit.row);
         let fixture_origin = (row.origin(), hit.how);
         drop(table);
-        let outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
+        let outcome = Outcome { fixture: Some(fixture_origin), explanation, ..Outcome::of(Source::Fixture) };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
         let response = match &fixture.wire {
             Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
@@ -371,15 +393,14 @@ impl<'a> Exchange<'a> {
         asked: &Asked<'_>,
         table: &crate::fixture::table::FixtureTable,
     ) -> Option<String> {
-        let log = &self.app.log;
         if hit.exhausted {
-            log.warn(format_args!(
+            self.warn(format_args!(
                 "the sequence that ends at {} is exhausted: its last answer is repeated",
                 row.origin()
             ));
         }
         if self.stale(hit) && !row.stale_logged.replace(true) {
-            log.warn(format_args!("the recording {} is older than --max-age allows", row.origin()));
+            self.warn(format_args!("the recording {} is older than --max-age allows", row.origin()));
         }
         if hit.how != How::Drift {
             return None;
@@ -389,9 +410,17 @@ impl<'a> Exchange<'a> {
         let message = format!("drift: {} was recorded from another request: {what}", row.origin());
         let warns = self.app.config.on_drift != Some(OnDrift::Ignore);
         if warns && !row.drift_logged.replace(true) {
-            log.warn(&message);
+            self.warn(&message);
         }
         Some(message)
+    }
+
+    /// A line of the log that says which test it is about.
+    fn warn(&self, message: impl fmt::Display) {
+        match &self.test_id {
+            Some(test) => self.app.log.warn(format_args!("{message} (test {test})")),
+            None => self.app.log.warn(message),
+        }
     }
 
     fn manner(&self) -> Manner {
@@ -401,50 +430,83 @@ impl<'a> Exchange<'a> {
             chunk_chars: config.chunk_chars,
             replay_speed: config.replay_speed,
             now: clock::unix_ms().div_euclid(1000),
-            seed: self.app.next_seed(),
+            seed: self.seed(),
         }
+    }
+
+    /// What ids are made up from: the same request gets the same ones each time.
+    fn seed(&self) -> u64 {
+        let (path, body) = (crc32fast::hash(self.head.path.as_bytes()), crc32fast::hash(&self.body));
+        u64::from(path) << 32 | u64::from(body)
     }
 
     // -------------------------------------------------------------------------------------------------------- miss
 
-    fn miss(mut self, call: &Call<'_>, request: &Request<'_>, strict: bool, why: String) -> Response<Body> {
+    fn miss(mut self, call: &Call<'_>, asked: &Asked<'_>, strict: bool, miss: Miss) -> Response<Body> {
+        let unanswered = Unanswered::MissOf(asked.identity.get().volatile);
         if let Some(bad) = self.refused.take() {
-            return self.refuse(&bad);
+            return self.refuse(&bad, unanswered);
         }
         if !strict {
             let table = self.app.table.borrow();
             let models = models_of(table.rows().iter().filter_map(|row| row.model()));
-            if let Some(json) = self.matched.codec.without_fixture(call, request, &models) {
+            if let Some(json) = self.matched.codec.without_fixture(call, asked.request, &models) {
                 let response = replay::json_response(StatusCode::OK, &json);
                 drop(table);
-                let outcome = Outcome { source: Source::Fixture, fixture: None, explanation: None, chaos: None };
-                return self.finish(response, outcome);
+                return self.finish(response, Outcome::of(Source::Fixture));
             }
         }
-        let (status, code, what) = match (strict, self.matched.known) {
-            (true, _) => (503, "no_fixture_match", "strict: no fixture matches this request"),
-            (false, true) => (404, "no_fixture_match", "no fixture matches this request"),
-            (false, false) => (404, "unknown_endpoint", "no provider has this endpoint, and no fixture answers it"),
+        if probe::is_probe(self.head.method, self.head.path) {
+            let why = "no fixture is for it, and it is no API call: nothing is missing".to_owned();
+            let response = self.not_answered(404, "unknown_endpoint", &why);
+            return self.finish(response, Outcome { unanswered: Unanswered::Nothing, ..Outcome::miss(why) });
+        }
+        let why = self.explain(miss, asked);
+        let (status, code) = match (strict, self.matched.known) {
+            (true, _) => (503, "no_fixture_match"),
+            (false, true) => (404, "no_fixture_match"),
+            (false, false) => (404, "unknown_endpoint"),
         };
-        let missing = if self.wants_upstream() {
-            format!(" (no upstream for it: --provider-{} sets one)", self.matched.provider.name)
-        } else {
-            String::new()
-        };
-        let error = ErrorAnswer {
-            status,
-            message: format!("{what}{missing}; {why}"),
-            code: Some(code.into()),
-            ..ErrorAnswer::default()
-        };
-        let response = replay::provider_error(self.matched.provider, Some(self.matched.codec), &error);
-        self.finish(response, Outcome::miss(why))
+        if let Some(name) = self.unknown_credential().filter(|_| self.app.recording.borrow().forwards()) {
+            let why = format!(
+                "not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a guess; \
+                 --upstream NAME=URL says where"
+            );
+            let response = self.not_answered(status, code, &format!("no fixture matches this request; {why}"));
+            return self.finish(response, Outcome { unanswered, ..Outcome::miss(why) });
+        }
+        let strictly = if strict { "strict: " } else { "" };
+        let mut response =
+            self.not_answered(status, code, &format!("{strictly}no fixture matches this request; {why}"));
+        if strict {
+            response.headers_mut().extend(NO_RETRY);
+        }
+        self.finish(response, Outcome { unanswered, ..Outcome::miss(why) })
     }
 
-    /// Misses are recorded, but this provider's have nowhere to go.
-    fn wants_upstream(&self) -> bool {
+    /// The name of a raw request's credential, where that is none of any provider's: only a guess says whose it is.
+    fn unknown_credential(&self) -> Option<&str> {
+        if self.matched.known { None } else { unknown_credential(&self.head, &self.app.guard.keys) }
+    }
+
+    /// Why nothing answers, and what would.
+    fn explain(&self, miss: Miss, asked: &Asked<'_>) -> String {
+        let miss = self.app.table.borrow().explained(miss, asked);
         let recording = self.app.recording.borrow();
-        recording.record && recording.upstreams.get(self.matched.provider).is_none()
+        let means = Means {
+            provider: self.matched.provider.name,
+            forwards: recording.record || recording.proxy_only,
+            upstream: recording.upstreams.get(self.matched.provider).is_some(),
+            forbidden: self.strict_header() == Some(true),
+        };
+        let why = format!("{}; {}", miss.explain(asked), remedy(&miss, &means));
+        self.app.redactor.redact(&why).into_owned()
+    }
+
+    /// An error of this server's own in the provider's shape.
+    fn not_answered(&self, status: u16, code: &str, message: &str) -> Response<Body> {
+        let error = ErrorAnswer { status, message: message.into(), code: Some(code.into()), ..ErrorAnswer::default() };
+        replay::provider_error(self.matched.provider, Some(self.matched.codec), &error)
     }
 
     /// Marks the answer and notes it in the journal.
@@ -481,6 +543,7 @@ impl<'a> Exchange<'a> {
                 explanation: outcome.explanation,
                 duration: self.started.elapsed(),
                 chaos: outcome.chaos,
+                unanswered: outcome.unanswered,
             },
         };
         self.app.observe(entry);

@@ -26,7 +26,7 @@ pub static PROVIDER: Provider = Provider {
     ],
     credential: Credential { header: "api-key", prefix: "" },
     secret_headers: &["authorization", "ocp-apim-subscription-key"],
-    secret_query: &[],
+    secret_query: &["api-key", "subscription-key"],
     claims,
     error: openai::error,
     sigv4_service: None,

@@ -13,7 +13,6 @@ pub mod gemini;
 mod growth;
 #[cfg(test)]
 pub(crate) mod laws;
-mod lenient;
 pub mod ollama;
 pub mod openai;
 pub mod openai_chat;
@@ -23,6 +22,7 @@ pub mod openai_responses;
 mod plain;
 mod raw;
 mod route;
+mod surrogates;
 pub mod vertex;
 mod words;
 
@@ -134,12 +134,12 @@ pub struct Encoding<'a> {
     pub chunk_chars: usize,
     /// Unix seconds, for answers that carry a time.
     pub now: i64,
-    /// Differs for every answer; ids are made from it.
+    /// Follows from the request; ids are made from it.
     pub seed: u64,
 }
 
 impl Encoding<'_> {
-    /// An id that no other answer of this process has: the prefix and 24 hex digits; `n` tells apart several in one
+    /// An id that answers to other requests do not have: the prefix and 24 hex digits; `n` tells apart several in one
     /// answer.
     pub fn id(&self, prefix: &str, n: usize) -> String {
         // splitmix64, <https://prng.di.unimi.it/splitmix64.c>
@@ -164,9 +164,7 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn wire(&self) -> &'static str;
 
     /// What kind of answer its endpoint gives, and how that is read and written.
-    fn shape(&self) -> Shape<'_> {
-        Shape::Old
-    }
+    fn shape(&self) -> Shape<'_>;
 
     /// Reads a request, borrowing from its body and path.
     ///
@@ -193,90 +191,74 @@ pub trait Codec: Sync + std::fmt::Debug {
     fn error(&self, _error: &ErrorAnswer) -> Option<ErrorBody> {
         None
     }
+}
 
-    // ---- until all rooms have a shape
-
-    /// See [`Shape`].
-    fn kind(&self) -> Kind {
+impl dyn Codec + '_ {
+    /// What kind of answer its endpoint gives.
+    pub fn kind(&self) -> Kind {
         match self.shape() {
             Shape::Chat(_) => Kind::Chat,
             Shape::Embedding(_) => Kind::Embedding,
-            Shape::Verbatim(_) | Shape::Old => Kind::Raw,
+            Shape::Verbatim(_) => Kind::Raw,
         }
     }
 
-    /// See [`Shape`].
-    fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
-        match (self.shape(), answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => wire.write(reply, to).to_bytes(),
-            (Shape::Embedding(wire), Answer::Embeddings(embeddings)) => wire.write(embeddings, to).to_bytes(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// See [`Shape`].
-    fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
-        match (self.shape(), answer) {
-            (Shape::Chat(wire), Answer::Turn(reply)) => wire.stream(&wire.write(reply, to), to),
-            _ => Frames::default(),
-        }
-    }
-
-    /// A collapser for one upstream answer. With [`Framing::Whole`] it gets one frame: the whole body.
-    fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
+    /// A collapser for one upstream answer, framed as [`framing`](Self::framing) says. With [`Framing::Whole`] it gets one
+    /// frame: the whole body.
+    pub fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {
-            Shape::Chat(wire) => wire.collapser(answer),
+            Shape::Chat(wire) if answer.framing == Framing::Whole => wire.collapser(answer),
+            Shape::Chat(wire) => Box::new(surrogates::Joined::new(wire.collapser(answer))),
             Shape::Embedding(wire) => Box::new(embeddings::Keep::new(wire, answer)),
             Shape::Verbatim(wire) => wire.collapser(answer),
-            Shape::Old => raw::collapser(answer),
         }
     }
 
-    /// How an answer is framed for its collapser, where its head says this.
-    fn framing(&self, told: Framing) -> Framing {
+    /// How an answer is framed for its collapser, where its head says this. A wire that keeps answers as they are takes
+    /// them whole.
+    pub fn framing(&self, told: Framing) -> Framing {
         match self.shape() {
-            Shape::Embedding(_) => Framing::Whole,
-            Shape::Verbatim(wire) => wire.framing(told),
-            Shape::Chat(_) | Shape::Old => told,
+            Shape::Chat(_) => told,
+            Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
         }
     }
 
-    /// Bytes one of which every terminal frame holds, and few other frames do; a frame that has begun and holds one is
-    /// kept back until its recording is safe.
-    fn end_markers(&self) -> &'static [&'static [u8]] {
+    /// See [`ChatWire::end_markers`].
+    pub fn end_markers(&self) -> &'static [&'static [u8]] {
         match self.shape() {
             Shape::Chat(wire) => wire.end_markers(),
             Shape::Verbatim(wire) => wire.end_markers(),
-            Shape::Embedding(_) | Shape::Old => &[],
+            Shape::Embedding(_) => &[],
         }
     }
 
-    /// What a turn can keep on this wire; what it cannot is lost on the way through.
-    fn carries(&self) -> Carries {
+    /// See [`ChatWire::carries`].
+    pub fn carries(&self) -> Carries {
         if let Shape::Chat(wire) = self.shape() { wire.carries() } else { Carries::ALL }
     }
 
     /// Its finish reasons, where it has them.
-    fn finish_words(&self) -> Option<&'static FinishWords> {
+    pub fn finish_words(&self) -> Option<&'static FinishWords> {
         if let Shape::Chat(wire) = self.shape() { wire.finish_words() } else { None }
     }
 
     /// Its names for token counts, where it has them.
-    fn usage_shape(&self) -> Option<&'static UsageShape> {
+    pub fn usage_shape(&self) -> Option<&'static UsageShape> {
         match self.shape() {
             Shape::Chat(wire) => wire.usage_shape(),
             Shape::Embedding(wire) => wire.usage_shape(),
-            Shape::Verbatim(_) | Shape::Old => None,
+            Shape::Verbatim(_) => None,
         }
     }
 
-    /// Where the tool-call ids stand in a request's body, for rooms without places.
-    fn call_ids(&self) -> &'static [CallId] {
-        &[]
+    /// The native answer that says this; `None` where its endpoint gives no answers of this kind.
+    pub fn write<'r>(&self, answer: &'r Answer, to: &Encoding<'r>) -> Option<Node<'r>> {
+        match (self.shape(), answer) {
+            (Shape::Chat(wire), Answer::Turn(reply)) => Some(wire.write(reply, to)),
+            (Shape::Embedding(wire), Answer::Embeddings(embeddings)) => Some(wire.write(embeddings, to)),
+            _ => None,
+        }
     }
-
-    /// Brings the parts of a request's JSON body that clients write in several forms into one, for rooms without places.
-    fn old_form(&self, _body: &mut Value) {}
 }
 
 /// The kinds of answers, and what is known of each.
@@ -288,8 +270,6 @@ pub enum Shape<'c> {
     Embedding(&'static dyn EmbeddingWire),
     /// Anything, kept as it came.
     Verbatim(&'c dyn VerbatimWire),
-    /// A room that has no shape yet.
-    Old,
 }
 
 /// A wire whose answers are a model's turns.
@@ -377,22 +357,11 @@ pub enum Collapsed {
     },
     /// The body as it came.
     Body(RawAnswer),
-    /// The answer of a room that has no shape yet.
-    Old(Answer),
 }
 
 impl From<Node<'static>> for Collapsed {
     fn from(native: Node<'static>) -> Self {
         Collapsed::Native { native, told: Node::Null }
-    }
-}
-
-impl From<Answer> for Collapsed {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Raw(raw) => Collapsed::Body(raw),
-            other => Collapsed::Old(other),
-        }
     }
 }
 
@@ -412,7 +381,6 @@ impl Collapsed {
                 }
             }
             (Collapsed::Body(raw), _) => Answer::Raw(raw),
-            (Collapsed::Old(answer), _) => answer,
             (Collapsed::Native { native, .. }, _) => {
                 return Err(Fault::Unreadable(format!("an answer of another wire: {}", native.to_json())));
             }
@@ -492,6 +460,9 @@ pub enum Fault {
 
 /// Makes one small answer of many frames.
 pub trait Collapse {
+    /// Takes the body as it comes, before the frames that are in it: for an answer that is kept as it is.
+    fn keep(&mut self, _bytes: &[u8]) {}
+
     /// Takes one frame.
     ///
     /// # Errors
@@ -503,17 +474,6 @@ pub trait Collapse {
 
     /// The answer. Called once, after a terminal event or a clean end that followed a finish reason.
     fn finish(&mut self) -> Collapsed;
-}
-
-/// A place in a request's body that holds a tool-call id: the member `key` of an object that also has the member
-/// `beside` (any object, where that is empty). What `beside` holds is taken for what a model or a tool wrote: ids in it
-/// are its own.
-#[derive(Clone, Copy, Debug)]
-pub struct CallId {
-    /// The member that holds the id.
-    pub key: &'static str,
-    /// A member that must stand beside it, or empty.
-    pub beside: &'static str,
 }
 
 /// What of a [`crate::Reply`] survives a wire format, so that the round trip law knows what to compare.
@@ -579,46 +539,15 @@ pub fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReques
     })
 }
 
-/// Parses a frame's data, for a collapser, leniently.
-///
-/// # Errors
-/// [`Fault::Unreadable`] with what was found.
-pub fn parse_frame<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, Fault> {
-    lenient::parse(frame.data).map_err(|e| unreadable(&e, frame.data))
-}
-
-/// Parses what a frame holds in a member that was put aside, like [`parse_frame`].
-///
-/// # Errors
-/// [`Fault::Unreadable`] with what was found.
-pub fn parse_member<'a, T: Deserialize<'a>>(member: &'a RawValue) -> Result<T, Fault> {
-    let data = member.get().as_bytes();
-    lenient::parse(data).map_err(|e| unreadable(&e, data))
-}
-
-/// Parses the JSON values of a frame that may hold several, one a line: lines that came under a whole body's content
-/// type.
-pub fn parse_values<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> impl Iterator<Item = Result<T, Fault>> {
+/// The JSON values of a frame that may hold several, one a line: lines that came under a whole body's content type.
+pub fn parse_values<'a>(frame: &Frame<'a>) -> impl Iterator<Item = Result<&'a RawValue, Fault>> {
     let data = frame.data;
-    let (mut rest, bad) = match std::str::from_utf8(data) {
+    let (text, bad) = match std::str::from_utf8(data) {
         Ok(text) => (text, None),
         Err(e) => ("", Some(Err(unreadable(&e, data)))),
     };
-    bad.into_iter().chain(std::iter::from_fn(move || {
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
-        match values.next()? {
-            Err(e) if e.is_data() => {
-                let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-                let value = values.next()?.map_err(|e| unreadable(&e, data)).and_then(parse_member);
-                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
-                Some(value)
-            }
-            value => {
-                rest = if value.is_ok() { &rest[values.byte_offset()..] } else { "" };
-                Some(value.map_err(|e| unreadable(&e, data)))
-            }
-        }
-    }))
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    bad.into_iter().chain(values.map(move |value| value.map_err(|e| unreadable(&e, data))))
 }
 
 /// Longest quotation of a frame that cannot be read, in characters. It is cut to a line where it is shown: what was
@@ -652,6 +581,11 @@ pub fn verbatim() -> &'static dyn Codec {
     &raw::Raw
 }
 
+/// The wire format of this name.
+pub fn wire_named(name: &str) -> Option<&'static dyn Codec> {
+    PROVIDERS.iter().flat_map(|provider| provider.routes).map(|route| route.codec).find(|codec| codec.wire() == name)
+}
+
 /// The provider of this name.
 pub fn by_name(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().copied().find(|p| p.name == name)
@@ -670,8 +604,11 @@ mod tests {
 
     #[test]
     fn several_values_in_a_frame() {
-        let values = |data: &str| parse_values::<u32>(&Frame::data(data.as_bytes())).collect::<Result<Vec<_>, _>>();
-        assert_eq!(values("1\n2 \n"), Ok(vec![1, 2]));
+        let values = |data: &'static str| {
+            let frame = Frame::data(data.as_bytes());
+            parse_values(&frame).map(|value| value.map(RawValue::get)).collect::<Result<Vec<_>, _>>()
+        };
+        assert_eq!(values("1\n2 \n"), Ok(vec!["1", "2"]));
         assert!(values("1\nx").is_err());
     }
 

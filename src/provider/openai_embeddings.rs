@@ -284,7 +284,9 @@ mod tests {
             let text = file::write(&[&fixture]);
             let read = file::parse(text.as_bytes());
             assert!(read.problems.is_empty(), "{:?}", read.problems);
-            let gives = kept.came.is_none_or(|came| asked.gives(&read.fixtures[0], &came));
+            let gives = kept
+                .came
+                .is_none_or(|came| asked.gives(&read.fixtures[0].answer, read.fixtures[0].native.as_deref(), &came));
             (fixture.answer, gives)
         })
     }

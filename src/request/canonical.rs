@@ -15,11 +15,10 @@
 use super::parts::{self, Parts};
 use super::volatile;
 use crate::json::{self, Node};
-use crate::provider::{CallId, Codec, Places, Results};
+use crate::provider::{Codec, Places, Results};
 use crate::redact::Redactor;
 use crate::request::Kind;
 use ring::digest;
-use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
@@ -162,12 +161,6 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         remove(&mut body, pointer);
     }
     let places = subject.codec.identity();
-    if !subject.codec.call_ids().is_empty() {
-        let mut old = body.to_value();
-        subject.codec.old_form(&mut old);
-        number_call_ids(&mut old, subject.codec.call_ids(), &mut Vec::new());
-        body = Node::from(&old).into_owned();
-    }
     subject.codec.one_form(&mut body);
     in_place(&mut body, places);
     redactor.redact_node(&mut body);
@@ -375,43 +368,7 @@ fn below<'p>(places: &[&'p [&'p str]], name: &str) -> Vec<&'p [&'p str]> {
     goes_on.collect()
 }
 
-// ---------------------------------------------------------------------------------------------------------- old rooms
-
-/// Numbers the ids of tool calls. What stands beside an id was written by a model or a tool: whatever it holds, there
-/// are no ids of calls in it.
-fn number_call_ids(value: &mut Value, places: &[CallId], seen: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            let (mut numbered, mut closed) = (Vec::new(), Vec::new());
-            for place in places {
-                if (place.beside.is_empty() || members.contains_key(place.beside))
-                    && let Some(Value::String(id)) = members.get_mut(place.key)
-                {
-                    closed.push(place.beside);
-                    if numbered.contains(&place.key) {
-                        continue;
-                    }
-                    numbered.push(place.key);
-                    let n = seen.iter().position(|s| s == id).unwrap_or_else(|| {
-                        seen.push(id.clone());
-                        seen.len() - 1
-                    });
-                    *id = format!("call_{n}");
-                }
-            }
-            // In sorted order, so that the numbers do not depend on the order of keys.
-            let mut names: Vec<String> = members.keys().cloned().collect();
-            names.sort_unstable();
-            for name in names.iter().filter(|name| !closed.contains(&name.as_str())) {
-                if let Some(member) = members.get_mut(name) {
-                    number_call_ids(member, places, seen);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| number_call_ids(v, places, seen)),
-        _ => {}
-    }
-}
+// ---------------------------------------------------------------------------------------------------------- writing
 
 /// Writes JSON without white space, with sorted keys and numbers by their value.
 pub(super) fn write(node: &Node<'_>, without_volatile: bool, out: &mut Vec<u8>) {
@@ -516,8 +473,9 @@ mod tests {
             let subject = Subject { wire: "w", model: "m", body: body.as_bytes(), content_type: "", codec };
             canonical(&subject, &Redactor::default(), &Ignore::default()).request
         };
-        let asked =
-            |call: &str, order: &str| of(&format!(r#"[{{"id":"{call}","input":{{"id":"{order}","input":1}}}}]"#));
+        let asked = |call: &str, order: &str| {
+            of(&format!(r#"{{"messages":[{{"content":[{{"id":"{call}","input":{{"id":"{order}","input":1}}}}]}}]}}"#))
+        };
         assert_eq!(asked("a", "x"), asked("b", "x"));
         assert_ne!(asked("a", "x"), asked("a", "y"));
     }

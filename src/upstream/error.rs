@@ -171,6 +171,17 @@ impl UpstreamError {
             UpstreamError::NoAnswer { upstream, reason }
         }
     }
+
+    /// The same, of a request that could have been sent once more.
+    pub(super) fn not_repeated(self) -> Self {
+        match self {
+            UpstreamError::NoAnswer { upstream, reason } => {
+                let reason = format!("{reason}; the request may have reached it, so it is not sent again");
+                UpstreamError::NoAnswer { upstream, reason }
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for UpstreamError {

@@ -1,6 +1,8 @@
 //! API keys from the environment, for clients that have none of their own.
 
 use super::SetupError;
+use super::sign::OF_SIGNATURE;
+use crate::credential::{ApiKeys, is_parameter, is_parameter_of, parameter};
 use crate::provider::{PROVIDERS, Provider};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
@@ -46,45 +48,97 @@ impl Keys {
         Ok(Keys { values })
     }
 
-    /// Puts the provider's key, if there is one, into a request whose credential is missing or a placeholder, and takes
-    /// placeholders out. A credential in another secret header or in the query counts as one. Returns the query to send.
-    pub fn apply<'q>(&self, provider: &Provider, headers: &mut HeaderMap, query: &'q str) -> Cow<'q, str> {
-        let Some((_, key)) = self.values.iter().find(|(name, _)| *name == provider.name) else {
-            return Cow::Borrowed(query);
-        };
-        let own = HeaderName::from_static(provider.credential.header);
-        let names = || std::iter::once(own.as_str()).chain(provider.secret_headers.iter().copied());
+    /// Makes one credential of those that a request has for this provider: of several the one that its SDK prefers, which
+    /// stands first in its row. Where it has none but placeholders, and the upstream is trusted, it is the provider's key
+    /// of the environment. Keys of this server's own are none. Returns the query to send.
+    pub fn apply<'q>(
+        &self,
+        provider: &Provider,
+        trusted: bool,
+        own: &ApiKeys,
+        headers: &mut HeaderMap,
+        query: &'q str,
+    ) -> Cow<'q, str> {
         let prefix = provider.credential.prefix;
-        let in_headers = names().flat_map(|n| headers.get_all(n)).any(|v| is_real(v.as_bytes(), prefix));
-        let in_query = query.split('&').any(|pair| secret(provider, pair).is_some_and(|v| is_real(v.as_bytes(), "")));
-        if in_headers || in_query {
-            return Cow::Borrowed(query);
+        let names = || std::iter::once(provider.credential.header).chain(provider.secret_headers.iter().copied());
+        let real = |name: &str| headers.get_all(name).iter().any(|value| is_real(value.as_bytes(), prefix));
+        let preferred = names().filter(|name| !is_companion(name)).find(|name| real(name));
+        let beside = names().any(|name| is_companion(name) && real(name));
+        // Others' parameters, and this server's own keys, are kept from the upstream.
+        let goes_on = |pair: &&str| {
+            let name = parameter(pair).0;
+            !own.is_in_pair(pair) && (!is_parameter(name) || is_parameter_of(provider, name))
+        };
+        let of_query = |name: &str| {
+            let mut pairs = query.split('&').filter(goes_on).map(parameter);
+            pairs.any(|(n, value)| n == name && is_real(value.as_bytes(), ""))
+        };
+        let in_query = provider.secret_query.iter().copied().find(|name| of_query(name));
+        if let Some(preferred) = preferred {
+            names()
+                .filter(|name| *name != preferred && !is_companion(name))
+                .for_each(|name| drop(headers.remove(name)));
+            return rest_of(query, |pair| goes_on(pair) && !is_alternative(provider, parameter(pair).0));
         }
-        for name in provider.secret_headers {
-            headers.remove(*name);
+        if let Some(preferred) = in_query {
+            names().filter(|name| !is_companion(name)).for_each(|name| drop(headers.remove(name)));
+            let other = |name: &str| name != preferred && is_alternative(provider, name);
+            return rest_of(query, |pair| goes_on(pair) && !other(parameter(pair).0));
         }
-        headers.insert(own, key.clone());
-        if !query.split('&').any(|pair| secret(provider, pair).is_some()) {
-            return Cow::Borrowed(query);
-        }
-        Cow::Owned(query.split('&').filter(|pair| secret(provider, pair).is_none()).collect::<Vec<_>>().join("&"))
+        let key = self.values.iter().find(|(name, _)| *name == provider.name && trusted && !beside);
+        let Some((_, key)) = key else { return rest_of(query, goes_on) };
+        names().for_each(|name| drop(headers.remove(name)));
+        headers.insert(provider.credential.header, key.clone());
+        rest_of(query, |pair| goes_on(pair) && !is_parameter_of(provider, parameter(pair).0))
     }
 }
 
-/// The value of a query parameter that holds a secret.
-fn secret<'p>(provider: &Provider, pair: &'p str) -> Option<&'p str> {
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    provider.secret_query.contains(&name).then_some(value)
+/// Takes this server's own keys out of a request's headers. A signature made with one stays where it is made anew.
+pub fn drop_own_keys(own: &ApiKeys, signs: bool, headers: &mut HeaderMap) {
+    if own.is_empty() {
+        return;
+    }
+    let is_own = |value: &HeaderValue| own.is_in_header(value.as_bytes());
+    let signed = |value: &HeaderValue| own.is_signed_with(value.as_bytes());
+    let held = |name: &HeaderName| headers.get_all(name).iter().any(|value| is_own(value) && !(signs && signed(value)));
+    let names: Vec<HeaderName> = headers.keys().filter(|name| held(name)).cloned().collect();
+    let signature = names.iter().any(|name| headers.get_all(name).iter().any(signed));
+    names.iter().for_each(|name| drop(headers.remove(name)));
+    if signature {
+        OF_SIGNATURE.iter().for_each(|name| drop(headers.remove(*name)));
+    }
+}
+
+/// What stands beside a credential and not in its place: the parts of an AWS signature, and the key to a gateway before
+/// the service (<https://learn.microsoft.com/azure/api-management/api-management-subscriptions>).
+fn is_companion(name: &str) -> bool {
+    const OF_AWS: &str = "x-amz-";
+    let of_aws = name.get(..OF_AWS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OF_AWS));
+    of_aws || name == "ocp-apim-subscription-key"
+}
+
+/// Whether a query parameter is one of the provider's credentials, of which one is enough.
+fn is_alternative(provider: &Provider, name: &str) -> bool {
+    is_parameter_of(provider, name) && !is_companion(name)
+}
+
+/// The pairs of a query that go on.
+fn rest_of(query: &str, goes_on: impl Fn(&&str) -> bool) -> Cow<'_, str> {
+    if query.is_empty() || query.split('&').all(|pair| goes_on(&pair)) {
+        return Cow::Borrowed(query);
+    }
+    Cow::Owned(query.split('&').filter(|pair| goes_on(pair)).collect::<Vec<_>>().join("&"))
 }
 
 /// Whether this is a credential, and none of ours.
 fn is_real(value: &[u8], prefix: &str) -> bool {
     let bare = value.trim_ascii();
-    let scheme = prefix.trim_end().as_bytes();
-    let key = match bare.split_at_checked(scheme.len()) {
-        Some((head, rest)) if head.eq_ignore_ascii_case(scheme) => rest.trim_ascii(),
-        _ => bare,
+    let after = |scheme: &str| {
+        let (head, rest) = bare.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
     };
+    let key = Some(prefix.trim_end()).filter(|scheme| !scheme.is_empty()).and_then(after).or_else(|| after("Bearer "));
+    let key = key.unwrap_or(bare);
     !key.is_empty() && !key.starts_with(PLACEHOLDER.as_bytes())
 }
 
@@ -114,7 +168,7 @@ mod tests {
         if provider.name == QUERY_KEY.name {
             keys.values.push((QUERY_KEY.name, HeaderValue::from_static("real-key")));
         }
-        let query = keys.apply(provider, &mut headers, query).into_owned();
+        let query = keys.apply(provider, true, &ApiKeys::default(), &mut headers, query).into_owned();
         (headers, query)
     }
 

@@ -30,8 +30,8 @@ pub(super) const MAX_HEADERS: usize = 512;
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
     /// `None` once the connection is closed.
-    driver: Option<Connection<TokioIo<Ear>, Full<Bytes>>>,
-    heard: Rc<Cell<bool>>,
+    driver: Option<Connection<TokioIo<Watched>, Full<Bytes>>>,
+    traffic: Rc<Traffic>,
     tls: bool,
     host: String,
     port: u16,
@@ -39,8 +39,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn new(stream: Stream, base: &BaseUrl) -> Result<Link, UpstreamError> {
-        let heard = Rc::new(Cell::new(false));
-        let io = TokioIo::new(Ear { stream, heard: Rc::clone(&heard) });
+        let traffic = Rc::<Traffic>::default();
+        let io = TokioIo::new(Watched { stream, traffic: Rc::clone(&traffic) });
         let handshake = Builder::new()
             .max_buf_size(MAX_READ_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
@@ -48,12 +48,13 @@ impl Link {
             .handshake(io)
             .await;
         let (sender, driver) = handshake.map_err(|e| UpstreamError::before_head(name(base), &e))?;
-        Ok(Link { sender, driver: Some(driver), heard, tls: base.tls, host: base.host.clone(), port: base.port })
+        Ok(Link { sender, driver: Some(driver), traffic, tls: base.tls, host: base.host.clone(), port: base.port })
     }
 
     /// Sends a request and waits for the answer's head.
     pub(super) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
-        self.heard.set(false);
+        self.traffic.sent.set(false);
+        self.traffic.heard.set(false);
         let mut answer = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
             drive(&mut self.driver, cx);
@@ -62,9 +63,14 @@ impl Link {
         .await
     }
 
+    /// Whether any byte of the last request was written: it may have reached the upstream.
+    pub(super) fn sent(&self) -> bool {
+        self.traffic.sent.get()
+    }
+
     /// Whether any byte came since the last request was sent.
     pub(super) fn heard(&self) -> bool {
-        self.heard.get()
+        self.traffic.heard.get()
     }
 
     /// Moves bytes in both directions as far as it goes without waiting.
@@ -102,26 +108,43 @@ fn drive<F: Future + Unpin>(driver: &mut Option<F>, cx: &mut Context<'_>) {
     }
 }
 
-/// A stream that notes whether anything was read from it.
-struct Ear {
-    stream: Stream,
-    heard: Rc<Cell<bool>>,
+/// What went over a connection since its last request began.
+#[derive(Debug, Default)]
+struct Traffic {
+    sent: Cell<bool>,
+    heard: Cell<bool>,
 }
 
-impl AsyncRead for Ear {
+/// A stream that notes what goes over it.
+struct Watched {
+    stream: Stream,
+    traffic: Rc<Traffic>,
+}
+
+impl Watched {
+    fn note_sent(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.traffic.sent.set(true);
+        }
+    }
+}
+
+impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard.set(true);
+            self.traffic.heard.set(true);
         }
         read
     }
 }
 
-impl AsyncWrite for Ear {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_sent(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -141,6 +164,8 @@ impl AsyncWrite for Ear {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_sent(&written);
+        written
     }
 }

@@ -20,8 +20,8 @@ mod tls;
 pub use base::BaseUrl;
 pub use body::AnswerBody;
 pub use error::{SetupError, UpstreamError};
-pub use headers::{forward_headers, relay_headers};
-pub use keys::Keys;
+pub use headers::{foreign_credentials, forward_headers, relay_headers, unknown_credential};
+pub use keys::{Keys, drop_own_keys};
 pub(crate) use resolve::addresses;
 pub use sign::{AwsKeys, Signing, sign};
 
@@ -156,8 +156,9 @@ impl Client {
         self.inner.tls.connector().map(drop)
     }
 
-    /// Sends a request and returns once the answer's head is there. An idle connection that turns out to be closed
-    /// before any byte of the answer is replaced by a new one, once.
+    /// Sends a request and returns once the answer's head is there. Where an idle connection turns out to be closed, it
+    /// goes over a new one, once; but what may have reached the upstream is sent again only if its method is idempotent
+    /// (<https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>).
     ///
     /// # Errors
     /// [`UpstreamError`]: no answer, or not in time.
@@ -171,10 +172,13 @@ impl Client {
 impl Inner {
     async fn exchange(&self, base: &BaseUrl, call: Outgoing) -> Result<Answer, UpstreamError> {
         let request = self.request(base, call)?;
-        if let Some(mut link) = self.pool.take(base) {
+        if let Some(mut link) = self.idle(base).await {
             match link.ask(request.clone()).await {
                 Ok(response) => return self.answer(base, link, response),
                 Err(e) if link.heard() => return Err(UpstreamError::before_head(name(base), &e)),
+                Err(e) if link.sent() && !request.method().is_idempotent() => {
+                    return Err(UpstreamError::before_head(name(base), &e).not_repeated());
+                }
                 Err(_) => {} // closed while it was idle
             }
         }
@@ -183,6 +187,16 @@ impl Inner {
             Ok(response) => self.answer(base, link, response),
             Err(e) => Err(UpstreamError::before_head(name(base), &e)),
         }
+    }
+
+    /// An idle connection to this upstream.
+    async fn idle(&self, base: &BaseUrl) -> Option<Link> {
+        if self.pool.is_empty() {
+            return None;
+        }
+        // A socket shows that it was closed once the runtime has looked at it, which it does here.
+        tokio::task::yield_now().await;
+        self.pool.take(base)
     }
 
     /// The request as it goes on the wire: in absolute form where a proxy passes it on.

@@ -30,6 +30,11 @@ struct Idle {
 }
 
 impl Pool {
+    /// Whether no connection is idle.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
+    }
+
     /// The connection to this upstream that was used last and is still open.
     pub(super) fn take(&self, base: &BaseUrl) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();

@@ -9,7 +9,7 @@ use std::fmt;
 const SIGNED: &str = "AWS4-HMAC-SHA256";
 
 /// Headers that belong to a signature.
-const OF_SIGNATURE: [&str; 2] = ["x-amz-date", "x-amz-security-token"];
+pub(super) const OF_SIGNATURE: [&str; 2] = ["x-amz-date", "x-amz-security-token"];
 
 /// Keys that sign requests to AWS.
 #[derive(Clone)]
@@ -58,16 +58,22 @@ impl AwsKeys {
 
 /// Signs a request to an AWS service for its upstream, at this time (Unix seconds). The region is the upstream host's,
 /// else the environment's, else the one that the client signed for.
-pub fn sign(keys: Option<&AwsKeys>, service: &str, base: &BaseUrl, call: &mut Outgoing, now: i64) -> Signing {
+/// Where there are no keys, the reason stands in their place.
+pub fn sign(
+    keys: Result<&AwsKeys, &'static str>,
+    service: &str,
+    base: &BaseUrl,
+    call: &mut Outgoing,
+    now: i64,
+) -> Signing {
     let authorization = call.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or("");
     if !authorization.is_empty() && !authorization.starts_with(SIGNED) {
         return Signing::Unneeded;
     }
-    let Some(keys) = keys else {
-        return match authorization {
-            "" => Signing::Unneeded,
-            _ => Signing::Stale("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"),
-        };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(_) if authorization.is_empty() => return Signing::Unneeded,
+        Err(why) => return Signing::Stale(why),
     };
     let authority = base.authority();
     let region = sigv4::region_of_host(&base.host, service).or(keys.region.as_deref());
@@ -136,7 +142,7 @@ mod tests {
     fn signed_again_for_the_upstream() {
         let base = BaseUrl::parse("https://bedrock-runtime.us-east-1.amazonaws.com").unwrap();
         let mut signed = call(OLD);
-        assert_eq!(sign(Some(&keys()), "bedrock", &base, &mut signed, 0), Signing::Signed);
+        assert_eq!(sign(Ok(&keys()), "bedrock", &base, &mut signed, 0), Signing::Signed);
         let authorization = signed.headers[AUTHORIZATION].to_str().unwrap();
         assert!(authorization.contains("Credential=AKID/19700101/us-east-1/bedrock/aws4_request"), "{authorization}");
         assert_eq!(signed.headers["x-amz-date"], "19700101T000000Z");
@@ -147,15 +153,15 @@ mod tests {
     fn the_clients_region_is_the_last_resort() {
         let base = BaseUrl::parse("http://localhost:1").unwrap();
         let mut signed = call(OLD);
-        assert_eq!(sign(Some(&keys()), "bedrock", &base, &mut signed, 0), Signing::Signed);
+        assert_eq!(sign(Ok(&keys()), "bedrock", &base, &mut signed, 0), Signing::Signed);
         assert!(signed.headers[AUTHORIZATION].to_str().unwrap().contains("/eu-west-3/bedrock/"));
     }
 
     #[test]
     fn bearer_keys_pass_and_missing_keys_are_told() {
         let base = BaseUrl::parse("http://localhost:1").unwrap();
-        assert_eq!(sign(Some(&keys()), "bedrock", &base, &mut call("Bearer x"), 0), Signing::Unneeded);
-        assert!(matches!(sign(None, "bedrock", &base, &mut call(OLD), 0), Signing::Stale(_)));
-        assert_eq!(sign(None, "bedrock", &base, &mut call(""), 0), Signing::Unneeded);
+        assert_eq!(sign(Ok(&keys()), "bedrock", &base, &mut call("Bearer x"), 0), Signing::Unneeded);
+        assert!(matches!(sign(Err("none"), "bedrock", &base, &mut call(OLD), 0), Signing::Stale(_)));
+        assert_eq!(sign(Err("none"), "bedrock", &base, &mut call(""), 0), Signing::Unneeded);
     }
 }

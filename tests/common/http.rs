@@ -73,8 +73,9 @@ impl Answer {
 pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("a server that listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    let json = if headers.contains("content-type:") { "" } else { "content-type: application/json\r\n" };
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{json}{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).expect("a server that reads");

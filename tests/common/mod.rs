@@ -138,6 +138,7 @@ pub struct ScriptedUpstream {
 struct Log {
     requests: Vec<Received>,
     connections: usize,
+    closed: usize,
 }
 
 impl ScriptedUpstream {
@@ -188,6 +189,16 @@ impl ScriptedUpstream {
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
         lock(&self.log).connections
+    }
+
+    /// Waits until so many connections were closed by the script.
+    pub async fn closed(&self, count: usize) {
+        let closed = async {
+            while lock(&self.log).closed < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, closed).await.expect("the script closes in time");
     }
 }
 
@@ -262,6 +273,8 @@ impl Play {
             };
             for step in script {
                 if !perform(step, &mut wire).await {
+                    drop(wire);
+                    lock(&self.log).closed += 1;
                     return;
                 }
             }
@@ -369,7 +382,7 @@ impl RawClient {
     pub async fn post(&mut self, target: &str, headers: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head = format!(
-            "POST {target} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         self.send([head.as_bytes(), body].concat()).await;
@@ -384,6 +397,15 @@ impl RawClient {
     /// The next chunk of a chunked body; `None` for the last.
     pub async fn read_chunk(&mut self) -> Option<Vec<u8>> {
         within(read_chunk(&mut self.stream, &mut self.buffer)).await.expect("a whole chunk")
+    }
+
+    /// As many bytes of a chunked body, of whichever chunks.
+    pub async fn read_exact_of_chunks(&mut self, length: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        while got.len() < length {
+            got.extend(self.read_chunk().await.expect("more chunks"));
+        }
+        got
     }
 
     /// As many bytes.

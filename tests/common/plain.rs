@@ -65,7 +65,7 @@ pub fn get(to: SocketAddr, target: &str) -> Answer {
 pub fn begin(to: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(to).expect("a server that listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
-    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
         head.push_str("content-type: application/json\r\n");
     }

@@ -90,7 +90,9 @@ pub fn serve(folder: &Folder, change: impl FnOnce(&mut Config)) -> Server {
 
 pub fn try_serve(folder: &Folder, change: impl FnOnce(&mut Config)) -> Result<Server, Error> {
     let (logger, log) = Logger::collecting(Level::Debug);
-    let builder = Mock::builder().fixtures(folder.path()).configure(change).log(logger);
+    // Not named, so that a strict server may begin with none.
+    let builder = Mock::builder().configure(|config| config.fixtures.push(folder.path().into()));
+    let builder = builder.configure(change).log(logger);
     Ok(Server { mock: builder.start()?, log })
 }
 

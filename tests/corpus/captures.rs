@@ -105,12 +105,13 @@ pub(crate) fn read() -> Option<Vec<Capture>> {
         return None;
     };
     let only = std::env::var("AIMOCK_FORMAT").unwrap_or_default();
+    let named = std::env::var("AIMOCK_NAME").unwrap_or_default();
     let mut captures = Vec::new();
     for folder in std::env::split_paths(&folders) {
         let rows: Vec<Row> = lines(&folder.join("index.jsonl"));
         let mut expected: HashMap<String, Expected> =
             lines::<Expected>(&folder.join("expected.jsonl")).into_iter().map(|e| (e.dir.clone(), e)).collect();
-        let wanted = rows.into_iter().filter(|row| row.format.contains(&only));
+        let wanted = rows.into_iter().filter(|row| row.format.contains(&only) && row.name.contains(&named));
         captures.extend(wanted.map(|row| Capture::read(&folder, expected.remove(&row.dir), row)));
     }
     Some(captures)
@@ -118,7 +119,7 @@ pub(crate) fn read() -> Option<Vec<Capture>> {
 
 /// Whether all captures are there, so that what is listed by name must occur.
 pub(crate) fn are_all() -> bool {
-    std::env::var_os("AIMOCK_FORMAT").is_none()
+    std::env::var_os("AIMOCK_FORMAT").is_none() && std::env::var_os("AIMOCK_NAME").is_none()
 }
 
 fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> Vec<T> {

@@ -42,6 +42,7 @@ pub(crate) fn collapsed(
     let framing = codec.framing(told);
     let mut decoder = Decoder::new(framing);
     let mut collapser = codec.collapser(&AnswerHead { framing, status: 200, content_type });
+    collapser.keep(body);
     let mut progress = Progress::More;
     let mut rest = body;
     while progress != Progress::Done {
@@ -88,8 +89,9 @@ pub(crate) fn lost(capture: &Capture) -> Option<String> {
     if !back.problems.is_empty() {
         return Some(format!("the recording does not load: {}", back.problems[0]));
     }
-    (!asked.gives(&back.fixtures[0], &came)).then(|| {
-        let (native, told) = asked.replayed(&back.fixtures[0]).unwrap_or_default();
+    let Fixture { answer, native, .. } = &back.fixtures[0];
+    (!asked.gives(answer, native.as_deref(), &came)).then(|| {
+        let (native, told) = asked.replayed(answer, native.as_deref()).unwrap_or_default();
         let differ = |came: &str, given: &str| {
             let at = came.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
             let around = |text: &str| {

@@ -99,7 +99,7 @@ impl Session {
     pub(crate) async fn ask(&mut self, wanted: &Wanted, capture: usize, test: Option<&str>) -> Got {
         let test = test.map(|id| format!("x-test-id: {id}\r\n")).unwrap_or_default();
         let mut head =
-            format!("{} {} HTTP/1.1\r\nhost: test\r\n{test}{WHICH}: {capture}\r\n", wanted.method, wanted.target);
+            format!("{} {} HTTP/1.1\r\nhost: localhost\r\n{test}{WHICH}: {capture}\r\n", wanted.method, wanted.target);
         for (name, value) in &wanted.headers {
             head.push_str(&format!("{name}: {}\r\n", value.to_str().expect("a header that was text")));
         }

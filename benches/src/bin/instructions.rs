@@ -10,7 +10,7 @@ use aimock::config::OnDrift;
 use aimock::fixture::table::{FixtureTable, Policy};
 use aimock::fixture::{Asked, Fixture, Match, Origin};
 use aimock::frame::Framing;
-use aimock::provider::{AnswerHead, Call, Encoding, Head, Matched, route};
+use aimock::provider::{AnswerHead, Call, Encoding, Head, Matched, Shape, route};
 use aimock::redact::Redactor;
 use aimock::relay;
 use aimock::request::canonical::{Identity, Ignore, Subject};
@@ -102,11 +102,14 @@ fn asked(head: Head<'_>, body: &str, then: impl FnOnce(&Asked<'_>) -> Result<(),
 }
 
 fn encode(head: Head<'_>, answer: &Answer, times: usize) -> Result<(), Failure> {
-    each(head, times, |matched, to| drop(black_box(matched.codec.encode_whole(black_box(answer), to))))
+    each(head, times, |matched, to| drop(black_box(matched.codec.write(black_box(answer), to).map(|native| native.to_bytes()))))
 }
 
 fn stream(head: Head<'_>, answer: &Answer, times: usize) -> Result<(), Failure> {
-    each(head, times, |matched, to| drop(black_box(matched.codec.encode_stream(black_box(answer), to))))
+    each(head, times, |matched, to| {
+        let Shape::Chat(wire) = matched.codec.shape() else { return };
+        drop(black_box(matched.codec.write(black_box(answer), to).map(|native| wire.stream(&native, to))));
+    })
 }
 
 fn each(head: Head<'_>, times: usize, run: impl Fn(&Matched<'_>, &Encoding<'_>)) -> Result<(), Failure> {

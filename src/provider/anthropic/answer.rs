@@ -226,7 +226,7 @@ impl<E: FnMut(&'static str, &[u8])> Events<E> {
 #[cfg(test)]
 mod tests {
     use crate::frame::Framing;
-    use crate::provider::laws::{carried, round_trip, with_request};
+    use crate::provider::laws::{carried, golden, round_trip, with_request};
     use crate::provider::{Codec, Encoding};
     use crate::reply::{Part, Reply, ToolCall, Usage};
     use crate::request::Request;
@@ -371,6 +371,15 @@ mod tests {
         ] {
             assert_eq!(said(finish).as_deref(), Some(expected), "{finish}");
         }
+    }
+
+    #[test]
+    fn partial_usage_is_completed() {
+        let body = whole(Reply { usage: usage(json!({"cost": 0.1})), ..Reply::text("a") });
+        assert_eq!(body["usage"], json!({"input_tokens": 0, "output_tokens": 0, "cost": 0.1}));
+        // What was recorded so comes back so.
+        let message = br#"{"type":"message","content":[],"usage":{"cost":0.1}}"#;
+        golden(&super::super::MESSAGES, Framing::Whole, message).turn();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::DELTAS;
 use crate::frame::{Frame, Framing};
-use crate::json::{Node, Walk};
+use crate::json::{Node, Walk, object};
 use crate::provider::{Collapse, Collapsed, Fault, Progress, growth, native_of};
 
 /// Puts the events of one answer together, or takes a whole one.
@@ -38,7 +38,7 @@ impl Collapse for Collapser {
 
     fn finish(&mut self) -> Collapsed {
         let mut message = std::mem::take(&mut self.message);
-        if !self.blocks.is_empty() {
+        if !self.blocks.is_empty() || message.get("content").is_none() {
             let blocks = self.blocks.drain(..).map(|growing| {
                 let Growing { mut block, input, .. } = growing;
                 if !input.is_empty() {
@@ -190,15 +190,15 @@ impl Collapser {
             Some(index) => self.blocks.iter().rposition(|growing| growing.index == *index),
             None => self.blocks.len().checked_sub(1),
         };
-        let at = at.unwrap_or_else(|| {
+        let at = match (at, known) {
+            (Some(at), _) => at,
             // Not every service that speaks this wire announces its blocks.
-            let mut block = Node::Object(Vec::new());
-            if let Some(known) = known {
-                block.set("type", known.of);
+            (None, Some(known)) => {
+                self.open(index, object! { "type": known.of });
+                self.blocks.len() - 1
             }
-            self.open(index, block);
-            self.blocks.len() - 1
-        });
+            (None, None) => return,
+        };
         self.kept_bytes += delta.kept_bytes();
         self.blocks[at].grow(&kind, delta);
     }

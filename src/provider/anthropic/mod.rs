@@ -32,7 +32,7 @@ pub static PROVIDER: Provider = Provider {
         Route { method: "GET", path: "/v1/models", when: is_ours, codec: &MODELS },
     ],
     credential: Credential { header: "x-api-key", prefix: "" },
-    secret_headers: &["authorization"],
+    secret_headers: &["authorization", "api-key"], // the latter where Azure hosts it
     secret_query: &[],
     claims: |head| if is_ours(head) { 2 } else { 0 },
     error,

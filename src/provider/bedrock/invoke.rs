@@ -8,7 +8,7 @@ use crate::frame::{Frame, Frames, Framing, eventstream};
 use crate::json::{self, Node, object};
 use crate::provider::{
     AnswerHead, BadRequest, Call, Carries, ChatWire, Codec, Collapse, Collapsed, Encoding, Fault, FinishWords, Head,
-    Places, Progress, Shape, UsageShape, VerbatimWire, anthropic, parse_body, parse_frame, raw,
+    Places, Progress, Shape, UsageShape, VerbatimWire, anthropic, native_of, parse_body, raw,
 };
 use crate::reply::{RawAnswer, RawBody, Reply};
 use crate::request::{Kind, Message, Request, Role, Str};
@@ -31,6 +31,10 @@ const METRICS_IN_BASE64: &[&[u8]] = &[
     b"YXpvbi1iZWRyb2NrLWludm9jYXRpb25NZXRyaWNz",
     b"bWF6b24tYmVkcm9jay1pbnZvY2F0aW9uTWV0cmlj",
 ];
+
+/// How the last event of Anthropic's begins in a chunk, also where it has no metrics; and those.
+const STOP_OR_METRICS: &[&[u8]] =
+    &[b"eyJ0eXBlIjoibWVzc2FnZV9zdG9w", METRICS_IN_BASE64[0], METRICS_IN_BASE64[1], METRICS_IN_BASE64[2]];
 
 /// How a piece gives a reason to stop, in most makers' words (`stop_reason`, `finish_reason`, `completionReason`).
 const REASON: &[u8] = b"eason\":\"";
@@ -108,7 +112,7 @@ impl ChatWire for Messages {
     }
 
     fn end_markers(&self) -> &'static [&'static [u8]] {
-        METRICS_IN_BASE64
+        STOP_OR_METRICS
     }
 
     fn carries(&self) -> Carries {
@@ -155,19 +159,14 @@ fn chunk(event: &[u8], p: &str, frames: &mut Frames) {
 /// # Errors
 /// [`Fault::Upstream`] for an exception, [`Fault::Unreadable`] for a chunk that is none.
 fn piece(frame: &Frame<'_>) -> Result<Option<Vec<u8>>, Fault> {
-    #[derive(Deserialize)]
-    struct Chunk<'a> {
-        #[serde(borrow)]
-        bytes: Str<'a>,
-    }
     if frame.exception {
         return Err(Fault::Upstream(reported(frame)));
     }
     if frame.event != CHUNK {
         return Ok(None);
     }
-    let chunk: Chunk<'_> = parse_frame(frame)?;
-    let piece = BASE64.decode(&*chunk.bytes);
+    let chunk = native_of(frame.data)?;
+    let piece = BASE64.decode(chunk.str("bytes").unwrap_or("?"));
     piece.map(Some).map_err(|e| Fault::Unreadable(format!("bytes of a chunk: {e}")))
 }
 
@@ -396,6 +395,7 @@ mod tests {
             let last = frames.iter().last().unwrap();
             assert!(codec.end_markers().iter().any(|mark| memmem::find(last, mark).is_some()));
             let payload = eventstream::parse(last).unwrap().payload;
+            assert!(memmem::find(payload, STOP_OR_METRICS[0]).is_some());
             let piece = piece(&Frame::event(CHUNK, payload)).unwrap().unwrap();
             assert!(memmem::find(&piece, br#""amazon-bedrock-invocationMetrics":{"inputTokenCount":"#).is_some());
         });

@@ -41,7 +41,7 @@ pub static PROVIDER: Provider = Provider {
         Route { method: "GET", path: "/v1/models", when: has_key, codec: &models::LIST },
     ],
     credential: Credential { header: "x-goog-api-key", prefix: "" },
-    secret_headers: &[],
+    secret_headers: &["authorization"],
     secret_query: &["key", "access_token"],
     claims: |head| match head.path {
         _ if has_key(head) => 2,

@@ -3,7 +3,7 @@
 mod table;
 
 use super::{AnswerHead, Call, Carries, ChatWire, Codec, Collapsed, Encoding, Fault, Head, Progress, Shape};
-use crate::frame::{Decoder, Framing, Status};
+use crate::frame::{Decoder, Frames, Framing, Status};
 use crate::json::{Node, step, steps};
 use crate::native::{Native, Sources};
 use crate::redact::Redactor;
@@ -153,8 +153,8 @@ pub(crate) fn with_request<T>(path: &str, body: &str, then: impl FnOnce(&dyn Cod
 pub(crate) fn hash(path: &str, body: &Node<'_>) -> Hash {
     let body = body.to_json();
     with_request(path, &body, |codec, request| {
-        let subject =
-            Subject { wire: codec.wire(), model: &request.model, body: body.as_bytes(), content_type: "", codec };
+        let (model, body) = (&*request.model, body.as_bytes());
+        let subject = Subject { wire: codec.wire(), model, body, content_type: "", codec };
         canonical(&subject, &Redactor::default(), &Ignore::default()).request
     })
 }
@@ -254,4 +254,21 @@ pub(crate) fn carried(reply: &Reply, carries: &Carries) -> Reply {
         reply.model = None;
     }
     reply
+}
+
+impl dyn Codec + '_ {
+    /// The whole answer's bytes.
+    #[track_caller]
+    pub(crate) fn encode_whole(&self, answer: &Answer, to: &Encoding<'_>) -> Vec<u8> {
+        self.write(answer, to).expect("an answer of its kind").to_bytes()
+    }
+
+    /// The streamed answer; nothing where it is never streamed.
+    #[track_caller]
+    pub(crate) fn encode_stream(&self, answer: &Answer, to: &Encoding<'_>) -> Frames {
+        match self.shape() {
+            Shape::Chat(wire) => wire.stream(&self.write(answer, to).expect("an answer of its kind"), to),
+            _ => Frames::default(),
+        }
+    }
 }

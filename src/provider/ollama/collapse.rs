@@ -3,7 +3,6 @@
 use super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, parse_values, raw};
 use crate::frame::{Frame, Framing};
 use crate::json::Node;
-use serde_json::value::RawValue;
 
 /// Puts the lines together.
 pub(super) struct Collapser {
@@ -49,7 +48,7 @@ impl Collapser {
 
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
-        for line in parse_values::<&RawValue>(frame) {
+        for line in parse_values(frame) {
             let line = Node::of(line?).map_err(|e| Fault::Unreadable(e.to_string()))?;
             if let Some(error) = line.get("error") {
                 return Err(Fault::Upstream(error.as_str().map_or_else(|| error.to_json(), str::to_owned)));

@@ -32,7 +32,7 @@ const LEGACY_CALL: &str = "function_call";
 static PLACES: Places = Places {
     ids: &["/messages/*/tool_calls/*/id", "/messages/*/tool_call_id", "/messages/*/audio/id"],
     json: &["/messages/*/tool_calls/*/function/arguments", "/messages/*/function_call/arguments"],
-    plain: &["/messages/*", "/messages/*/tool_calls/*"],
+    plain: &["/messages/*", "/messages/*/tool_calls/*", "/messages/*/tool_calls/*/function"],
     unseen: &["/messages/*/annotations", "/messages/*/parsed", "/messages/*/tool_calls/*/index"],
     results: Some(Results { list: "/messages", call: "/tool_call_id", beside: "" }),
 };

@@ -444,7 +444,7 @@ mod tests {
             let kept = asked.keep(collapsed, &Redactor::default()).unwrap();
             let mut fixture = Fixture::new(Match::default(), kept.answer);
             fixture.native = kept.native.map(Box::new);
-            asked.gives(&fixture, &kept.came.unwrap())
+            asked.gives(&fixture.answer, fixture.native.as_deref(), &kept.came.unwrap())
         };
         assert!(gives(&item("a"), &item("a")));
         assert!(!gives(&item("a"), &item("b")));

@@ -4,7 +4,6 @@ use super::super::super::{AnswerHead, Collapse, Collapsed, Fault, Progress, pars
 use super::END;
 use crate::frame::{Frame, Framing, ndjson, sse};
 use crate::json::Node;
-use serde_json::value::RawValue;
 
 /// Puts events together, or reads the whole answer.
 pub(super) struct Collapser {
@@ -23,7 +22,7 @@ pub(super) struct Collapser {
 impl Collapse for Collapser {
     fn push(&mut self, frame: &Frame<'_>) -> Result<Progress, Fault> {
         if frame.data != b"[DONE]" {
-            for event in parse_values::<&RawValue>(frame) {
+            for event in parse_values(frame) {
                 self.event(Node::of(event?).map_err(|e| Fault::Unreadable(e.to_string()))?)?;
             }
         }
