@@ -67,6 +67,7 @@ impl AskedFor {
             (Collapsed::Body(raw), Shape::Embedding(_)) if success(&raw) => {
                 (native_of(&raw.bytes())?.into_owned(), Node::Null, Some(raw))
             }
+            (Collapsed::Body(raw), _) => return Ok(Kept::verbatim(Answer::Raw(raw))),
             (other, _) => return Ok(Kept::verbatim(other.answer(self.codec)?)),
         };
         let mut came = Came { native, told };

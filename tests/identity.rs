@@ -607,22 +607,15 @@ fn sent_back() -> Vec<(&'static str, &'static str, Value, Value)> {
             "/v1/chat/completions",
             "messages",
             json!({"role": "assistant", "content": "a", "refusal": null, "annotations": [], "audio": null,
-                "function_call": null, "tool_calls": null, "reasoning": "hm", "reasoning_details": [{"data": "x"}]}),
+                "function_call": null, "tool_calls": null, "parsed": {"a": 1}}),
             json!({"role": "assistant", "content": "a", "refusal": null}),
         ),
         (
             "/v1/chat/completions",
             "messages",
-            json!({"role": "assistant", "content": "", "tool_calls": [{"index": 0, "id": "other",
-                "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "s"}}}]}),
+            json!({"role": "assistant", "content": "", "tool_calls": [{"index": 0, "id": "other", "type": "function",
+                "function": {"name": "f", "arguments": " { } "}}]}),
             json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": [call]}),
-        ),
-        (
-            "/v1/chat/completions",
-            "messages",
-            json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
-                {"type": "text", "text": "a"}], "prefix": null}),
-            json!({"role": "assistant", "content": "a", "reasoning_content": "hm"}),
         ),
         (
             "/v1/messages",
@@ -745,19 +738,19 @@ fn hashes_of_every_wire_are_pinned() {
 }
 
 const PINNED: &str = "
-openai chat 13e48d97815986b8
-azure 40231b38bc04c4d5
-openai responses dc130dc15111552d
-anthropic a067303032e42a3a
+openai chat c33463941adf866d
+azure 7d5bb040003dbb08
+openai responses 6e37a42ec3f3440f
+anthropic 51cb9c6fae0d4d4b
 gemini 406ebebfaef99f88
 vertex 406ebebfaef99f88
-vertex anthropic 534494f4d0eb8bfc
-bedrock converse 0696909b4a4cd6cd
-bedrock invoke b5bd28018592d9e5
+vertex anthropic 10c3cf67b2ea744c
+bedrock converse 398691750e42f234
+bedrock invoke c10426338c8ff1b2
 cohere v1 48574ccc893ce8be
 cohere v2 e94f723a2f42ed68
 ollama 7725db19b04314d4
-raw 9efa16c76c00420c
+raw 80a5ff713dfcda0d
 ";
 
 fn pinned_talk() -> Talk {

@@ -37,7 +37,7 @@ impl Server {
     fn ask(&self, target: &str, body: &Value) -> (Value, String) {
         let answer = plain::post(self.mock.address(), target, &[], body.to_string());
         let found = answer.how().to_owned();
-        (serde_json::from_slice(&answer.body).unwrap_or_default(), found)
+        (said(serde_json::from_slice(&answer.body).unwrap_or_default()), found)
     }
 }
 
@@ -75,6 +75,19 @@ fn rich() -> Value {
             {"index": 1, "message": {"role": "assistant", "content": "Another."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "cost": 0.1},
         "service_tier": "default", "prompt_filter_results": [{"prompt_index": 0}]})
+}
+
+/// An answer without members that are null: to a client they are not there.
+fn said(mut answer: Value) -> Value {
+    match &mut answer {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.values_mut().for_each(|value| *value = said(value.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = said(item.take())),
+        _ => {}
+    }
+    answer
 }
 
 /// The next request of a client that holds this answer.
