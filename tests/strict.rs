@@ -411,7 +411,12 @@ async fn a_strict_miss_is_not_asked_again() {
     }
     let lax = serve(&folder, |_| {});
     let got = ask_with(lax.address(), "x-aimock-strict: true\r\n", chat("new")).await;
-    assert_eq!((got.status(), told(&got)), (REFUSED, (never, at_once)));
+    assert_eq!((got.status(), told(&got)), (REFUSED, (never.clone(), at_once.clone())));
+    let upstream = ScriptedUpstream::start(vec![whole("from afar")]);
+    let recording = record(&folder, &upstream.url(), |config| config.strict = true);
+    let got = ask_at(recording.address(), "/v1/text-to-speech/x", "xi-api-key: k\r\n", "{}").await;
+    assert_eq!((got.status(), told(&got)), (REFUSED, (never.clone(), at_once.clone())), "whose key it is, is a guess");
+    assert!(got.body.contains("a credential 'xi-api-key'"), "{}", got.body);
     let none = (String::new(), String::new());
     assert_eq!(told(&ask(lax.address(), chat("new")).await), none, "nobody asks a 404 again");
     assert_eq!(told(&ask(server.address(), chat("hi")).await), none);

@@ -467,14 +467,6 @@ impl<'a> Exchange<'a> {
             (false, true) => (404, "no_fixture_match"),
             (false, false) => (404, "unknown_endpoint"),
         };
-        if let Some(name) = self.unknown_credential().filter(|_| self.app.recording.borrow().forwards()) {
-            let why = format!(
-                "not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a guess; \
-                 --upstream NAME=URL says where"
-            );
-            let response = self.not_answered(status, code, &format!("no fixture matches this request; {why}"));
-            return self.finish(response, Outcome { unanswered, ..Outcome::miss(why) });
-        }
         let strictly = if strict { "strict: " } else { "" };
         let mut response =
             self.not_answered(status, code, &format!("{strictly}no fixture matches this request; {why}"));
@@ -495,9 +487,10 @@ impl<'a> Exchange<'a> {
         let recording = self.app.recording.borrow();
         let means = Means {
             provider: self.matched.provider.name,
-            forwards: recording.record || recording.proxy_only,
+            forwards: recording.forwards(),
             upstream: recording.upstreams.get(self.matched.provider).is_some(),
             forbidden: self.strict_header() == Some(true),
+            foreign: self.unknown_credential(),
         };
         let why = format!("{}; {}", miss.explain(asked), remedy(&miss, &means));
         self.app.redactor.redact(&why).into_owned()

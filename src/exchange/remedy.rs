@@ -4,7 +4,7 @@ use crate::fixture::table::{Miss, Reason};
 
 /// What a miss can be helped by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Means {
+pub(super) struct Means<'a> {
     /// The provider that was asked.
     pub provider: &'static str,
     /// Misses are forwarded.
@@ -13,9 +13,11 @@ pub(super) struct Means {
     pub upstream: bool,
     /// `X-AIMock-Strict: true` came with it.
     pub forbidden: bool,
+    /// It came with a credential of this name, which is no provider's.
+    pub foreign: Option<&'a str>,
 }
 
-impl Means {
+impl Means<'_> {
     /// The flags that have it recorded, beside `more`.
     fn record(&self, more: &str) -> String {
         let record = if self.forwards { "" } else { "--record " };
@@ -25,7 +27,13 @@ impl Means {
 }
 
 /// The remedies of a miss, in words; the first is the likeliest.
-pub(super) fn remedy(miss: &Miss, means: &Means) -> String {
+pub(super) fn remedy(miss: &Miss, means: &Means<'_>) -> String {
+    if let Some(name) = means.foreign.filter(|_| means.forwards) {
+        return format!(
+            "not forwarded: no provider that is known has a credential '{name}', so where it belongs would be a guess; \
+             --upstream NAME=URL says where"
+        );
+    }
     if means.forbidden && means.forwards && means.upstream {
         return "ask without X-AIMock-Strict: true, which keeps it from the upstream".into();
     }
@@ -53,7 +61,8 @@ mod tests {
     use crate::fixture::table::Nearest;
     use crate::fixture::{KeyFailure, Origin};
 
-    const OFFLINE: Means = Means { provider: "openai", forwards: false, upstream: false, forbidden: false };
+    const OFFLINE: Means<'_> =
+        Means { provider: "openai", forwards: false, upstream: false, forbidden: false, foreign: None };
 
     fn miss(recorded: bool, reason: Option<Reason>) -> Miss {
         let failures = ["model", "userMessage"].map(|key| KeyFailure { key, want: "a".into(), have: None });
@@ -96,5 +105,7 @@ mod tests {
         assert_eq!(remedy(&miss(true, None), &configured), "record it (--record)");
         let forbidden = Means { upstream: true, forbidden: true, ..recording };
         assert!(remedy(&miss(true, None), &forbidden).starts_with("ask without X-AIMock-Strict"));
+        let foreign = Means { foreign: Some("xi-api-key"), ..recording };
+        assert!(remedy(&miss(true, None), &foreign).contains("'xi-api-key'"));
     }
 }

@@ -73,6 +73,25 @@ pub(crate) const WHOLE_WITHOUT_REASON: Known = Known(&[
     ("ef2c2131", "the prompt was blocked, which ends the answer"),
 ]);
 
+const ANOTHER_BLOB: &str = "encrypted_content in output_item.done is not that in response.completed";
+const ANOTHER_ID: &str = "the id in output_item.done is not that in response.completed";
+
+/// Streams that say one thing in two ways: they are kept as they were on the wire as well.
+pub(crate) const SAYS_TWO_THINGS: Known = Known(&[
+    ("57640079", ANOTHER_BLOB),
+    ("39fc737c", ANOTHER_BLOB),
+    ("122f65a0", ANOTHER_BLOB),
+    ("8d61023f", ANOTHER_BLOB),
+    ("e36d5425", ANOTHER_BLOB),
+    ("a5bc813f", ANOTHER_BLOB),
+    ("3f683abe", ANOTHER_BLOB),
+    ("f561e02b", ANOTHER_BLOB),
+    ("276e3c6f", ANOTHER_BLOB),
+    ("45e46d47", ANOTHER_ID),
+    ("95120c2e", ANOTHER_ID),
+    ("f8ca48aa", ANOTHER_ID),
+]);
+
 const TWO_ANSWERS: &str = "two answers in one body, of which it reads the last: the first one's end is the end";
 
 /// Where the other collapser sees something else: the field, of whom, and why.

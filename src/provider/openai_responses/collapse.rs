@@ -74,10 +74,10 @@ impl Collapse for Collapser {
 fn told(slots: Vec<Slot>, listed: &[Node<'_>]) -> Node<'static> {
     let mut told = Node::Null;
     for (n, slot) in slots.into_iter().enumerate().filter(|(_, slot)| slot.done) {
-        let at = slot.output_index.unwrap_or(n);
         let item = slot.told.unwrap_or(slot.item);
-        if !listed.get(at).is_some_and(|listed| listed.same(&item)) {
-            told.set(at.to_string(), item);
+        // At its place, nearly always; the list may lack one that stood before it.
+        if !listed.iter().any(|listed| listed.same(&item)) {
+            told.set(slot.output_index.unwrap_or(n).to_string(), item);
         }
     }
     told

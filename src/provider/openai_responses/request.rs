@@ -192,9 +192,8 @@ impl<'a> Item<'a> {
             // Calls that follow a message or each other are one turn of the model, and so are references to what is stored:
             // clients refer to what the model said. Without a call's id it is a tool that OpenAI ran.
             kind if kind == "item_reference" || (kind.ends_with("_call") && self.call_id.is_some()) => {
-                if messages.last().is_none_or(|last| last.role != Role::Assistant) {
-                    messages.push(Message::new(Role::Assistant, ""));
-                }
+                let goes_on = messages.last().is_some_and(|last| last.role == Role::Assistant);
+                messages.extend((!goes_on).then(|| Message::new(Role::Assistant, "")));
             }
             kind if kind.ends_with("_call_output") => {
                 let tool_call_id = self.call_id.map(|id| id.0);

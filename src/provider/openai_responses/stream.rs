@@ -11,16 +11,35 @@ const LISTS: [(&str, &str, &str); 2] = [
     ("content", "content_index", "response.content_part"),
 ];
 
-/// Tools that the service runs: what it tells of their progress before their text and after it, and the members that are
-/// known only then. <https://platform.openai.com/docs/api-reference/responses-streaming/response>
-const RUNNING: [(&str, &[&str], &[&str], &[&str]); 6] = [
-    ("web_search_call", &["in_progress", "searching"], &[COMPLETED], &["action"]),
-    ("file_search_call", &["in_progress", "searching"], &[COMPLETED], &["queries", "results"]),
-    ("code_interpreter_call", &["in_progress"], &["interpreting", COMPLETED], &["outputs"]),
-    ("image_generation_call", &["in_progress", "generating"], &[COMPLETED], &["result"]),
-    ("mcp_list_tools", &["in_progress"], &[COMPLETED], &["tools"]),
-    ("mcp_call", &["in_progress"], &[COMPLETED], &["output", "error"]),
+/// A tool that the service runs.
+/// <https://platform.openai.com/docs/api-reference/responses-streaming/response/web_search_call>
+struct Running {
+    /// The type of its item.
+    item: &'static str,
+    /// What is told of its progress before its text, and after it.
+    before: &'static [&'static str],
+    after: &'static [&'static str],
+    /// Members that are known only then.
+    late: &'static [&'static str],
+}
+
+const RUNNING: [Running; 6] = [
+    running("web_search_call", &["in_progress", "searching"], &[COMPLETED], &["action"]),
+    running("file_search_call", &["in_progress", "searching"], &[COMPLETED], &["queries", "results"]),
+    running("code_interpreter_call", &["in_progress"], &["interpreting", COMPLETED], &["outputs"]),
+    running("image_generation_call", &["in_progress", "generating"], &[COMPLETED], &["result"]),
+    running("mcp_list_tools", &["in_progress"], &[COMPLETED], &["tools"]),
+    running("mcp_call", &["in_progress"], &[COMPLETED], &["output", "error"]),
 ];
+
+const fn running(
+    item: &'static str,
+    before: &'static [&'static str],
+    after: &'static [&'static str],
+    late: &'static [&'static str],
+) -> Running {
+    Running { item, before, after, late }
+}
 
 pub(super) fn stream(native: &Node<'_>, chunk_chars: usize) -> Frames {
     let mut stream = Stream { frames: Frames::default(), sent: 0, chunk_chars };
@@ -57,7 +76,7 @@ fn begun<'n>(native: &Node<'n>) -> Node<'n> {
 
 /// An item as it is announced: nothing in it yet.
 fn announced<'n>(item: &Node<'n>, kind: &str) -> Node<'n> {
-    let late = RUNNING.iter().find(|row| row.0 == kind).map_or(&[][..], |row| row.3);
+    let late = RUNNING.iter().find(|row| row.item == kind).map_or(&[][..], |row| row.late);
     let grows = |name: &str| GROWS.iter().any(|row| row.item == kind && row.list.is_empty() && row.member == name);
     let lists = |name: &str| GROWS.iter().any(|row| row.item == kind && row.list == name);
     let members = item.members().iter().filter_map(|(name, value)| {
@@ -123,8 +142,8 @@ impl Stream {
             });
         };
         whole(self, "response.output_item.added", &announced(item, kind));
-        let running = RUNNING.iter().find(|row| row.0 == kind);
-        self.progress(running.map_or(&[], |row| row.1), item, &at);
+        let running = RUNNING.iter().find(|row| row.item == kind);
+        self.progress(running.map_or(&[], |row| row.before), item, &at);
         for (list, index_name, event) in LISTS {
             let parts = item.get(list).filter(|_| GROWS.iter().any(|row| row.item == kind && row.list == list));
             for (n, part) in parts.map_or(&[][..], Node::items).iter().enumerate() {
@@ -136,7 +155,7 @@ impl Stream {
         if let Some(row) = GROWS.iter().find(|row| row.item == kind && row.list.is_empty()) {
             self.text(row, item, &at);
         }
-        self.progress(running.map_or(&[], |row| row.2), item, &at);
+        self.progress(running.map_or(&[], |row| row.after), item, &at);
         whole(self, "response.output_item.done", item);
     }
 
