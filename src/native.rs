@@ -1,6 +1,6 @@
 //! What an answer had beyond its readable form, so that its own wire can give it back whole.
 //!
-//! A wire writes a [`Reply`](crate::Reply) as a *native* answer, the provider's own object. [`Native`] is what a recorded
+//! A wire writes a [`Reply`] as a *native* answer, the provider's own object. [`Native`] is what a recorded
 //! native answer had and that one has not: [`Native::between`] finds it, [`Native::lay_over`] brings it back. Where the
 //! readable form was edited meanwhile, what has no place any more is left out, and named.
 //!
@@ -410,8 +410,8 @@ impl<'n> Entries<'n> {
         let (mut out, mut next) = (Vec::new(), 0);
         // Items that a person added stay behind those that they follow.
         let mut added = |until: usize, out: &mut Vec<Node<'a>>, items: &mut Vec<Option<Node<'a>>>| {
-            for at in next..until {
-                out.extend(items[at].take().filter(|_| !dropped.contains(&at)));
+            for (at, item) in items.iter_mut().enumerate().take(until).skip(next) {
+                out.extend(item.take().filter(|_| !dropped.contains(&at)));
             }
             next = next.max(until);
         };

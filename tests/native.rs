@@ -47,7 +47,7 @@ fn recording(folder: &Folder) -> (PathBuf, Value) {
     let mut files = folder.files();
     assert_eq!(files.len(), 1, "{files:?}");
     let (path, text) = files.remove(0);
-    (path.into(), serde_json::from_str(&text).expect("JSON"))
+    (path, serde_json::from_str(&text).expect("JSON"))
 }
 
 fn check(folder: &Folder) -> (i32, String) {

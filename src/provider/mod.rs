@@ -203,7 +203,7 @@ impl dyn Codec + '_ {
         }
     }
 
-    /// A collapser for one upstream answer, framed as [`framing`](Self::framing) says. With [`Framing::Whole`] it gets one
+    /// A collapser for one upstream answer, framed as `framing` says. With [`Framing::Whole`] it gets one
     /// frame: the whole body.
     pub fn collapser(&self, answer: &AnswerHead<'_>) -> Box<dyn Collapse> {
         match self.shape() {

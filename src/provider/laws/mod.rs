@@ -47,6 +47,7 @@ pub(crate) fn collapse<'c>(codec: &dyn Codec, framing: Framing, chunks: impl Int
 }
 
 /// What a relay makes of a body fed in these chunks; how it came out, where it is not whole.
+#[expect(clippy::result_large_err, reason = "tests keep a few")]
 fn collapsed<'c>(
     codec: &dyn Codec,
     framing: Framing,
