@@ -7,11 +7,11 @@ use crate::fixture::Fixture;
 use crate::fixture::check::{Also, Source, check};
 use crate::fixture::file::{self, FixtureFile, Problem, Severity};
 use crate::json;
+use crate::output::STDOUT;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -26,8 +26,7 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
         Format::Text => found.text(),
         Format::Json => found.json(),
     };
-    // A reader that has gone away is no failure; the exit code still says what was found.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    STDOUT.print(&text); // a reader that has gone away is no failure; the exit code still says what was found
     Ok(u8::from(found.count(Severity::Error) > 0))
 }
 

@@ -51,6 +51,7 @@ pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod mock;
+pub mod output;
 pub mod provider;
 pub mod pulse;
 pub mod record;

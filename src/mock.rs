@@ -235,6 +235,7 @@ fn serve(builder: Builder, mut todo: UnboundedReceiver<Task>, started: impl FnOn
         if let Err(e) = app.write_report() {
             app.log.error(e); // nobody waits for an answer any more
         }
+        app.log.farewell();
         Ok(())
     });
     runtime.shutdown_background();

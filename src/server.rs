@@ -9,6 +9,7 @@ use crate::exchange;
 use crate::fixture;
 use crate::flush::{Flushing, Orderly};
 use crate::log::Logger;
+use crate::output::STDOUT;
 use crate::pulse::{BEAT, Listener, Pulse};
 use crate::upstream::{self, Environment, Keys};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::future::{Future, poll_fn};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -115,10 +116,7 @@ pub async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
 }
 
 fn announce(address: SocketAddr) {
-    // Whoever started this process may not read its output.
-    let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "aimock listening on http://{address}");
-    let _ = stdout.flush();
+    STDOUT.line(&format!("aimock listening on http://{address}"));
 }
 
 /// What tells the program to stop.
