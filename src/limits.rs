@@ -6,6 +6,9 @@ use std::time::Duration;
 /// idle, a new one is answered 503.
 pub const MAX_CONNECTIONS: usize = 4096;
 
+/// Longest head of a request, in bytes; a longer one is 431.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+
 /// How long a request's head may take to arrive, from its first byte on.
 pub const HEAD_TIME: Duration = Duration::from_secs(60);
 
@@ -29,6 +32,9 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// The same where SIGTERM came: Docker kills 10 seconds after it.
 pub const DRAIN_TIME_AFTER_TERM: Duration = Duration::from_secs(8);
+
+/// How long what is in flight may take at least, however late the command ended that SIGTERM was passed on to.
+pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How often connections look at the clock at least.
 const BEAT: Duration = Duration::from_secs(5);
@@ -64,9 +70,29 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often connections look at the clock, so that no limit is exceeded by much.
+    /// How long what is in flight may take at least, however late the command ended that SIGTERM was passed on to.
+pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How often connections look at the clock, so that no limit is exceeded by much.
     pub fn beat(&self) -> Duration {
         let shortest = self.head.min(self.body).min(self.idle);
         BEAT.min(shortest / 4).max(Duration::from_millis(1))
+    }
+}
+
+/// The beginning of a text, of so many bytes at most.
+pub fn beginning(text: &str, bytes: usize) -> &str {
+    let end = (0..=text.len().min(bytes)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_is_cut() {
+        assert_eq!((0..=4).map(|bytes| beginning("añb", bytes)).collect::<Vec<_>>(), ["", "a", "a", "añ", "añb"]);
+        assert_eq!(beginning("añb", 99), "añb");
     }
 }

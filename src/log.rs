@@ -3,6 +3,7 @@
 //! A [`Logger`] is a value that is passed around, so several servers in one process each have their own level and place.
 //! None waits for whoever reads its lines; see [`crate::output`].
 
+use crate::limits::beginning;
 use crate::output::STDERR;
 use crate::redact::Redactor;
 use std::borrow::Cow;
@@ -140,8 +141,7 @@ impl Logger {
         if let Some(Cow::Owned(redacted)) = redacted {
             line = redacted;
         }
-        let end = (0..=MAX_LINE_BYTES.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
-        line.truncate(end.unwrap_or(0));
+        line.truncate(beginning(&line, MAX_LINE_BYTES).len());
         match &self.place {
             Place::Stderr => STDERR.line(&line),
             Place::Memory(lines) => lines.push(line),

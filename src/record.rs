@@ -6,6 +6,7 @@ use crate::fixture::file;
 use crate::fixture::{Asked, Fixture, Match, Metadata, Origin, RecordedTimings, Wire};
 use crate::frame::Framing;
 use crate::provider::Provider;
+use crate::recent::Recent;
 use crate::redact::Redactor;
 use crate::relay::framing_of;
 use crate::reply::{Answer, Embeddings, Part, RawBody, Reply};
@@ -13,7 +14,6 @@ use crate::request::Kind;
 use crate::request::canonical::{Hash, VERSION};
 use crate::wire::{self, Pieces};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -129,9 +129,9 @@ impl Plan {
     }
 
     /// Gives the recording its number, where it is one of several: only now, so that one that fails leaves no gap.
-    pub fn number(&mut self, next: &mut HashMap<RequestKey, u64>) {
+    pub fn number(&mut self, next: &mut Recent<RequestKey, u64>) {
         let Some((key, first)) = self.sequence.take() else { return };
-        let next = next.entry(key).or_insert(first);
+        let next = next.entry(key, || first);
         if let Some(matcher) = &mut self.matcher {
             matcher.sequence_index = Some(*next);
         }

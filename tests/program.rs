@@ -249,7 +249,7 @@ async fn connections_that_ask_nothing_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn what_is_still_in_flight_after_ten_seconds_is_cut() {
+async fn what_is_still_in_flight_after_the_drain_is_cut() {
     let go = Gate::new();
     let upstream = pausing(&go);
     let folder = Folder::new();
@@ -258,7 +258,7 @@ async fn what_is_still_in_flight_after_ten_seconds_is_cut() {
     let ended = tokio::task::spawn_blocking(move || stopped(program, "TERM")).await.unwrap();
     assert_eq!(ended.code, Some(0));
     assert!(
-        ended.stderr.contains("aimock: warn: still busy after 10s, and cut: 1 connections, 1 recordings"),
+        ended.stderr.contains("aimock: warn: still busy after 8s, and cut: 1 connections, 1 recordings"),
         "{}",
         ended.stderr
     );
