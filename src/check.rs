@@ -11,7 +11,6 @@ use crate::output::STDOUT;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -67,8 +66,8 @@ fn found(args: &CheckArgs, now: i64) -> Result<Found, Error> {
 /// Reads a file; that it cannot be read is a problem.
 fn source(file: FixtureFile) -> Result<Source, Problem> {
     let FixtureFile { path, name } = file;
-    let bytes =
-        fs::read(&path).map_err(|e| Problem::of_file(Severity::Error, &path, format!("cannot be read: {e}")))?;
+    let unread = |e| Problem::of_file(Severity::Error, &path, format!("cannot be read: {e}"));
+    let bytes = file::read_bytes(&path).map_err(unread)?;
     let mut parsed = file::parse(&bytes);
     parsed.name_file(&path);
     // What is not UTF-8 has no fixture whose place could be asked for.
@@ -88,7 +87,7 @@ fn unused_of(report: &Path) -> Result<HashSet<(String, usize)>, Error> {
         file: String,
         index: usize,
     }
-    let bytes = fs::read(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
+    let bytes = file::read_bytes(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
     let report: Report = json::parse(&bytes).map_err(|e| Error::Value {
         name: "--unused".into(),
         value: Some(report.display().to_string()),
@@ -183,6 +182,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use crate::fixture::{Fixture, Match};
     use crate::reply::Reply;
     use crate::request::canonical::Hash;

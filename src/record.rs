@@ -128,6 +128,11 @@ impl Plan {
         Plan { provider, matcher, metadata, place, endpoint, sequence }
     }
 
+    /// Whether the request is a `HEAD`, whose answer has no body.
+    pub fn of_head(&self) -> bool {
+        self.matcher.as_ref().is_some_and(|matcher| matcher.method.as_deref() == Some("HEAD"))
+    }
+
     /// Gives the recording its number, where it is one of several: only now, so that one that fails leaves no gap.
     pub fn number(&mut self, next: &mut Recent<RequestKey, u64>) {
         let Some((key, first)) = self.sequence.take() else { return };
@@ -337,6 +342,7 @@ fn raw_pieces(answer: &Answer) -> Option<Pieces> {
     Some(match &raw.body {
         RawBody::Json(json) => Pieces::of_json(json),
         RawBody::Bytes(bytes) => Pieces::of(bytes, framing_of(&raw.content_type, Framing::Whole)),
+        RawBody::Absent(_) => Pieces::default(),
     })
 }
 
@@ -379,6 +385,7 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
             let body = match &mut raw.body {
                 RawBody::Json(json) => redactor.redact_json(json),
                 RawBody::Bytes(bytes) => redactor.redact_bytes(bytes).map(|redacted| *bytes = redacted).is_some(),
+                RawBody::Absent(_) => false,
             };
             text(&mut raw.content_type) | body
         }

@@ -7,7 +7,7 @@ use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
 use crate::provider::{AnswerHead, Codec, Collapse, Fault, Progress};
 use crate::record::{Beside, Plan};
-use crate::reply::Answer;
+use crate::reply::{Answer, RawBody};
 use crate::upstream::{AnswerBody, UpstreamError};
 use crate::wire::WireTee;
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub struct Recording {
     started: Instant,
     /// What an error answer said of when to ask again, in seconds.
     retry_after: Option<u64>,
+    /// The length that an answer to `HEAD` told; it is whole without a body.
+    told_length: Option<u64>,
     wire: Option<WireTee>,
     timings: Option<Vec<Instant>>,
     /// The server does not stop before it has ended.
@@ -235,7 +237,9 @@ impl Recording {
             Tee::new(crate::provider::verbatim(), &head, app.config.max_record_bytes)
         };
         // A date would be long past when it is replayed.
-        let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let number = |name| headers.get(name).and_then(|v| v.to_str().ok()?.parse().ok());
+        let retry_after = number(RETRY_AFTER);
+        let told_length = number(CONTENT_LENGTH).filter(|_| plan.of_head());
         let wire = (app.config.record_wire && success).then(|| WireTee::new(status, headers, &app.redactor));
         // What is replayed as it came can come at the pace it came.
         let timings = (app.config.record_timings || wire.is_some()).then(Vec::new);
@@ -246,6 +250,7 @@ impl Recording {
             turn,
             started: Instant::now(),
             retry_after,
+            told_length,
             wire,
             timings,
             _going: app.recordings.begin(),
@@ -295,6 +300,7 @@ impl Recording {
     /// The body ended cleanly: records what is whole. The message of a recording that could not be written.
     async fn end(&mut self) -> Option<String> {
         if self.plan.is_some()
+            && self.told_length.is_none()
             && let Err(why) = self.tee.end()
         {
             self.give_up(&why);
@@ -309,6 +315,9 @@ impl Recording {
         let mut answer = self.tee.collapser.finish();
         if let Answer::Raw(raw) = &mut answer {
             raw.retry_after = self.retry_after;
+            if let Some(length) = self.told_length {
+                raw.body = RawBody::Absent(length);
+            }
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));

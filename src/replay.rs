@@ -8,7 +8,7 @@ use crate::reply::{Answer, Embeddings, ErrorAnswer, RawBody};
 use crate::request::{Request, VectorFormat};
 use crate::wire;
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use ring::digest;
 use serde_json::Value;
@@ -73,12 +73,16 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             let bytes = match &raw.body {
                 RawBody::Json(json) => json.to_string().into_bytes(),
                 RawBody::Bytes(bytes) => bytes.clone(),
+                RawBody::Absent(_) => Vec::new(),
             };
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
             let mut response = response(status, HeaderValue::from_str(&raw.content_type).unwrap_or(OCTETS), body);
             if let Some(seconds) = raw.retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            if let RawBody::Absent(length) = raw.body {
+                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             response
         }
@@ -159,7 +163,9 @@ fn response(status: StatusCode, content_type: HeaderValue, body: Body) -> Respon
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(ANSWER_HEADERS);
-    headers.insert(CONTENT_TYPE, content_type);
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
     response
 }
 

@@ -162,6 +162,8 @@ pub enum RawBody {
     Json(Value),
     /// Any bytes.
     Bytes(Vec<u8>),
+    /// None, as in any answer to `HEAD`: the length that it told.
+    Absent(u64),
 }
 
 impl Reply {

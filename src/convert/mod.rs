@@ -16,7 +16,6 @@ use crate::output::{STDERR, STDOUT};
 use crate::redact::Redactor;
 use http::Converter;
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -61,7 +60,7 @@ fn convert(args: &ConvertArgs) -> Done {
 /// How many fixtures were written; `None` where there was nothing to write, or it could not be written.
 fn convert_file(FixtureFile { path, name }: &FixtureFile, args: &ConvertArgs, done: &mut Done) -> Option<usize> {
     let mut say = |severity, message: String| done.problems.push(Problem::of_file(severity, path, message));
-    let bytes = fs::read(path).map_err(|e| say(Severity::Error, format!("cannot be read: {e}"))).ok()?;
+    let bytes = file::read_bytes(path).map_err(|e| say(Severity::Error, format!("cannot be read: {e}"))).ok()?;
     let Parsed { fixtures, skipped, more, problems } = made_of(args.from, path, &bytes);
     let nothing = fixtures.is_empty() && skipped.is_empty();
     if nothing && !problems.iter().any(Problem::is_error) {

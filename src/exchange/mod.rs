@@ -388,12 +388,15 @@ impl<'a> Exchange<'a> {
         drop(table);
         let outcome = Outcome { source: Source::Fixture, fixture: Some(fixture_origin), explanation, chaos: None };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
-        let response = match &fixture.wire {
+        let mut response = match &fixture.wire {
             Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
                 replay::wire(wire, &fixture.playback, &self.manner())
             }
             _ => replay::respond(&fixture, &endpoint, &self.manner()),
         };
+        if self.head.method != "HEAD" {
+            response.headers_mut().remove(header::CONTENT_LENGTH); // it is that of no body but the one that is sent
+        }
         self.finish(response, outcome)
     }
 
