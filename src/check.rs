@@ -87,7 +87,8 @@ fn unused_of(report: &Path) -> Result<HashSet<(String, usize)>, Error> {
         file: String,
         index: usize,
     }
-    let bytes = file::read_bytes(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
+    let bytes =
+        file::read_bytes(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
     let report: Report = json::parse(&bytes).map_err(|e| Error::Value {
         name: "--unused".into(),
         value: Some(report.display().to_string()),
@@ -182,10 +183,10 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use crate::fixture::{Fixture, Match};
     use crate::reply::Reply;
     use crate::request::canonical::Hash;
+    use std::fs;
     use std::path::PathBuf;
 
     fn args(paths: Vec<PathBuf>) -> CheckArgs {

@@ -25,8 +25,8 @@ pub struct Flushes {
     steps: Cell<u64>,
     /// The client takes no more of its answer for now.
     stalled: Cell<bool>,
-    /// The number of flushes when the last answer ended.
-    ended_at: Cell<u64>,
+    /// The number of flushes when the last answer ended, if there was one.
+    ended_at: Cell<Option<u64>>,
     /// What the client speaks, once it has said a word.
     spoken: Cell<Option<Protocol>>,
 }
@@ -67,7 +67,15 @@ impl Flushes {
 
     /// How far it is.
     pub fn stage(&self) -> Stage {
-        self.stage.get()
+        match self.stage.get() {
+            Stage::Quiet if !self.sent() => Stage::Answer,
+            stage => stage,
+        }
+    }
+
+    /// Whether all answers so far are on their way.
+    fn sent(&self) -> bool {
+        self.ended_at.get().is_none_or(|at| self.count.get() > at)
     }
 
     /// A number that changes with everything that gets on.
@@ -82,16 +90,12 @@ impl Flushes {
 
     /// Whether the last answer is on its way, and nothing of a request has come since.
     pub fn idle(&self) -> bool {
-        self.stage.get() == Stage::Quiet && self.count.get() > self.ended_at.get()
+        self.stage() == Stage::Quiet && self.ended_at.get().is_some()
     }
 
     /// Whether no request was asked that is not answered: none has come, or not all of one.
     pub fn unasked(&self) -> bool {
-        match self.stage.get() {
-            Stage::Quiet => self.idle() || self.count.get() == 0,
-            Stage::Head | Stage::Body => true,
-            Stage::Answer => false,
-        }
+        self.stage.get() != Stage::Answer && self.sent()
     }
 
     /// What the client speaks, once it has said a word.
@@ -113,7 +117,9 @@ impl Flushes {
 
     fn took(&self, written: &Poll<io::Result<usize>>) {
         self.stalled.set(written.is_pending());
-        self.step();
+        if written.is_ready() {
+            self.step();
+        }
     }
 }
 
@@ -147,7 +153,7 @@ impl Orderly {
 impl Drop for Orderly {
     fn drop(&mut self) {
         self.flushes.enter(Stage::Quiet);
-        self.flushes.ended_at.set(self.flushes.count.get());
+        self.flushes.ended_at.set(Some(self.flushes.count.get()));
     }
 }
 

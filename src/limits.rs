@@ -71,9 +71,9 @@ impl Default for Limits {
 
 impl Limits {
     /// How long what is in flight may take at least, however late the command ended that SIGTERM was passed on to.
-pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
+    pub const MIN_DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// How often connections look at the clock, so that no limit is exceeded by much.
+    /// How often connections look at the clock, so that no limit is exceeded by much.
     pub fn beat(&self) -> Duration {
         let shortest = self.head.min(self.body).min(self.idle);
         BEAT.min(shortest / 4).max(Duration::from_millis(1))

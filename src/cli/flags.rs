@@ -133,9 +133,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "max-connections",
         "N",
         "Connections at once; idle ones make room for new ones, and where none is idle, a new one gets 503 (4096)",
-        |draft, text| {
-            values::whole(text, 1..=values::MAX_CONNECTIONS).map(|it| draft.config.limits.connections = it)
-        },
+        |draft, text| values::whole(text, 1..=values::MAX_CONNECTIONS).map(|it| draft.config.limits.connections = it),
     ),
     switch(
         Group::Server,

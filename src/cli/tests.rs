@@ -121,10 +121,7 @@ fn a_bad_value_is_named_with_what_is_allowed() {
         ("--port 65536", "--port does not take '65536': expected a whole number from 0 to 65535"),
         ("-p x", "-p does not take 'x'"),
         ("--host a:1", "--host does not take 'a:1': expected an address or host name"),
-        (
-            "--max-connections 0",
-            "--max-connections does not take '0': expected a whole number from 1 to 1000000",
-        ),
+        ("--max-connections 0", "--max-connections does not take '0': expected a whole number from 1 to 1000000"),
         ("--max-body-bytes 0", "--max-body-bytes does not take '0': expected a number of bytes above 0"),
         ("--fixtures https://x/a.json", "--fixtures does not take 'https://x/a.json': expected a file or folder"),
         ("--max-record-bytes 1T", "--max-record-bytes does not take '1T'"),

@@ -116,7 +116,8 @@ fn refusal(head: &Parts, status: u16, code: &str, message: &str) -> Response<Bod
     let (message, code) = (message.to_owned(), Some(code.to_owned()));
     let error = ErrorAnswer { status, message, code, retry_after, ..ErrorAnswer::default() };
     let (method, path) = (head.method.as_str(), split_test(head.uri.path()).1);
-    let matched = provider::route(&Head { method, path, query: head.uri.query().unwrap_or(""), headers: &head.headers });
+    let matched =
+        provider::route(&Head { method, path, query: head.uri.query().unwrap_or(""), headers: &head.headers });
     closing(Some(&matched).filter(|_| !control::is_control(path)), &error)
 }
 

@@ -106,22 +106,22 @@ impl Connection {
                 return Some(Flushing { early: parts.read_buf, ..parts.io.into_inner() });
             }
             // An error is the client's doing (it went away, or spoke no HTTP), or an answer that breaks off as it should.
-            // An orderly close would look like the end of the answer. A socket that refuses has been closed.
-            Ended::Closed(Err(_)) if close_ends_body.get() => {
-                let _ = connection.into_parts().io.into_inner().stream.set_zero_linger();
-            }
+            // An orderly close would look like the end of the answer, or keep what nobody reads. A socket that refuses
+            // has been closed.
+            Ended::Closed(Err(_)) if close_ends_body.get() => reset(connection.into_parts().io),
+            Ended::Cut if !flushes.unasked() => reset(connection.into_parts().io),
             Ended::Closed(_) | Ended::Cut => {}
         }
         None
     }
 }
 
+fn reset(io: TokioIo<Flushing>) {
+    let _ = io.into_inner().stream.set_zero_linger();
+}
+
 impl Connection {
-    async fn answer(
-        &self,
-        request: hyper::Request<Incoming>,
-        flushes: Rc<Flushes>,
-    ) -> Result<Response<Body>, Broken> {
+    async fn answer(&self, request: hyper::Request<Incoming>, flushes: Rc<Flushes>) -> Result<Response<Body>, Broken> {
         if self.late.get() && self.open.count() > self.app.config.limits.connections {
             flushes.arrived();
             return Ok(exchange::turn_away(&self.app, &request.into_parts().0));

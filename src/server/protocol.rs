@@ -36,7 +36,9 @@ impl Protocol {
         match self {
             Protocol::Http1 => None,
             Protocol::Http2 => Some("a client speaks HTTP/2, which is not understood here: have it speak HTTP/1.1"),
-            Protocol::Tls => Some("a client speaks TLS, which is not understood here: give it an http:// URL, not https://"),
+            Protocol::Tls => {
+                Some("a client speaks TLS, which is not understood here: give it an http:// URL, not https://")
+            }
         }
     }
 }

@@ -40,16 +40,16 @@ impl Folder {
         path
     }
 
-    /// Every file at any depth with its content, dot files included.
+    /// Every regular file at any depth with its content, dot files included.
     pub fn files(&self) -> Vec<(PathBuf, String)> {
         let mut found = Vec::new();
         let mut folders = vec![self.0.clone()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
                 let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path); // and not what a link leads to
+                } else if path.is_file() {
                     // A temporary file may be gone by now.
                     let Ok(bytes) = std::fs::read(&path) else { continue };
                     found.push((path, String::from_utf8_lossy(&bytes).into_owned()));
@@ -208,6 +208,10 @@ impl Program {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill is installed");
         assert!(sent.success());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn close_stdin(&mut self) {
