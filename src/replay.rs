@@ -8,7 +8,7 @@ use crate::reply::{Answer, Embeddings, ErrorAnswer, RawBody};
 use crate::request::{Request, VectorFormat};
 use crate::wire;
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use ring::digest;
 use serde_json::Value;
@@ -80,9 +80,6 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             let mut response = response(status, HeaderValue::from_str(&raw.content_type).unwrap_or(OCTETS), body);
             if let Some(seconds) = raw.retry_after {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            if let RawBody::Absent(length) = raw.body {
-                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             response
         }

@@ -25,7 +25,7 @@ use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
 use crate::relay::InFlight;
 use crate::replay::{self, Endpoint, Manner};
-use crate::reply::ErrorAnswer;
+use crate::reply::{Answer, ErrorAnswer, RawAnswer, RawBody};
 use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
 use crate::upstream::BaseUrl;
@@ -395,8 +395,10 @@ impl<'a> Exchange<'a> {
             }
             _ => replay::respond(&fixture, &endpoint, &self.manner()),
         };
-        if self.head.method != "HEAD" {
-            response.headers_mut().remove(header::CONTENT_LENGTH); // it is that of no body but the one that is sent
+        if let (Answer::Raw(RawAnswer { body: RawBody::Absent(length), .. }), "HEAD") =
+            (&fixture.answer, self.head.method)
+        {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
         }
         self.finish(response, outcome)
     }

@@ -1,12 +1,16 @@
 //! What happens to the process itself. The next request is asked of one that is started in its place.
 
-use crate::common::chat::{CHAT, DONE, LAST_CHUNK, STREAM_HEAD, chat, delta, finish, stream, streamed};
+use crate::common::chat::{CHAT, DONE, LAST_CHUNK, STREAM_HEAD, ask, ask_with, chat, delta, finish, stream, streamed};
+use crate::common::server::{Running, full_pipe};
 use crate::common::{Gate, Script, Step, chunk};
-use crate::table::{Fault, Scene, request};
+use crate::table::{Fault, Scene, request, told};
+use std::io::PipeWriter;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 pub(crate) const FAULTS: &[Fault] = &[
+    Fault::new("nobody reads its stdout and stderr", |scene| Box::pin(unread(scene))),
+    Fault::new("whoever read its stdout and stderr has gone", |scene| Box::pin(closed(scene))),
     Fault::new("SIGTERM in the middle of an answer", |scene| Box::pin(stopped(scene, "TERM")))
         .program(&[])
         .upstream(pausing),
@@ -46,6 +50,29 @@ fn pausing(go: &Gate) -> Vec<Script> {
         Step::Write(chunk(DONE)),
         Step::write(LAST_CHUNK),
     ]]
+}
+
+async fn unread(scene: &mut Scene) -> String {
+    let ((_out, stdout), (_err, stderr)) = (full_pipe(), full_pipe());
+    on_streams(scene, stdout, stderr).await
+}
+
+async fn closed(scene: &mut Scene) -> String {
+    let ((_, stdout), (_, stderr)) = (full_pipe(), full_pipe());
+    on_streams(scene, stdout, stderr).await
+}
+
+/// What a server whose output goes there answers, misses told and recordings made; how it ends.
+async fn on_streams(scene: &mut Scene, stdout: PipeWriter, stderr: PipeWriter) -> String {
+    let (url, folder) = (scene.upstream.url(), scene.path());
+    let args = ["-f", &folder, "--record", "--provider-openai", &url, "--log-level", "debug"];
+    let server = Running::start(&args, |command| {
+        command.stdout(stdout).stderr(stderr);
+    });
+    let recorded = told(&ask(server.address, chat("a")).await);
+    let missed = told(&ask_with(server.address, "x-aimock-strict: true\r\n", chat("b")).await);
+    let ended = server.stop("TERM").code().map_or_else(|| "killed".into(), |code| format!("exit code {code}"));
+    format!("{recorded}, {missed}; {ended}")
 }
 
 /// Waits until nobody listens any more.
