@@ -9,7 +9,8 @@
 //! The map, in the order a request travels:
 //!
 //! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
-//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//!   `decide` holds the branching. [`app`] is what one server knows, [`control`] what it tells and is told of itself,
+//!   [`limits`] what clients may take of it.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
@@ -19,14 +20,16 @@
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves.
 //!   Hosts' names are looked up by the system; a static binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf`
 //!   say.
-//! - [`journal`], [`report`] and [`metrics`] remember. [`cli`], [`config`], [`log`], [`error`], [`command`], [`health`],
-//!   [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
+//! - [`journal`], [`report`] and [`metrics`] remember, of tests only the [`recent`] ones. [`cli`], [`config`], [`log`],
+//!   [`error`], [`command`], [`signals`], [`health`], [`check`] and `convert` (a feature) make it a program; [`mock`] makes
+//!   it a library. [`output`] writes what both print, without waiting for whoever reads it.
 //!
 //! What is absent, on purpose:
 //!
 //! - `frame/` and `provider/` do no IO and know no clock.
 //! - No module outside `provider/` names a provider: flags, keys, secret headers and error shapes come from the table.
-//! - There is one thread: no lock guards the server's state, and no `RefCell` is borrowed across an `.await`.
+//! - There is one thread: no lock guards the server's state, and no `RefCell` is borrowed across an `.await`. What blocks
+//!   (disks, readers of output) has threads of its own, and is told and asked, never waited for.
 //! - Nothing is unbounded: every buffer, wait and queue has a named limit.
 #![forbid(unsafe_code)]
 

@@ -9,8 +9,8 @@ use crate::relay::{self, InFlight};
 use crate::replay;
 use crate::reply::ErrorAnswer;
 use crate::upstream::{BaseUrl, Outgoing, Signing, UpstreamError, forward_headers, relay_headers, sign};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Method, Response};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
 use std::time::Instant;
 
 const RECORD_ERROR: HeaderName = HeaderName::from_static("x-aimock-record-error");
@@ -51,6 +51,9 @@ impl Exchange<'_> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            response.headers_mut().remove(CONTENT_LENGTH); // there is no body, whatever it says
+        }
         if let Some(error) = record_error {
             let printable: String = error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
             if let Ok(value) = HeaderValue::from_str(&printable) {
