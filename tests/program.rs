@@ -249,6 +249,24 @@ async fn connections_that_ask_nothing_do_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn a_signal_after_a_command_cuts_what_it_left_behind() {
+    let go = Gate::new();
+    let upstream = pausing(&go);
+    let folder = Folder::new();
+    let args = ["-f", path(&folder), "--record", "--provider-openai", &upstream.url(), "--port", "0"];
+    let script = "echo \"aimock listening on $AIMOCK_URL\"; read line; exit 3";
+    let (mut program, address) = Program::listening(&mut program(&[&args[..], &["--", "sh", "-c", script]].concat()));
+    let mut client = under_way(address, &go).await;
+    program.close_stdin(); // the command ends
+    refused(address).await;
+    assert!(program.is_running(), "it drains");
+    let ended = stopped(program, "TERM");
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let rest = client.read_to_end().await.unwrap_or_default();
+    assert!(!rest.ends_with(LAST_CHUNK.as_bytes()), "a cut answer has no end");
+}
+
+#[tokio::test]
 async fn a_server_that_is_to_outlive_its_terminal_does() {
     let folder = greetings();
     let mut command = std::process::Command::new("nohup");

@@ -40,3 +40,19 @@ async fn closed_stdin() {
     let mut ignored = [0; 256];
     while stdin.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_takes_its_time_leaves_less_of_it() {
+        let ended = |seconds| {
+            let terminated = std::time::Instant::now().checked_sub(Duration::from_secs(seconds));
+            drain_after(Ended { code: 0, terminated })
+        };
+        assert!(ended(5) <= DRAIN_TIME_AFTER_TERM - Duration::from_secs(5));
+        assert_eq!(ended(60), MIN_DRAIN_TIME);
+        assert_eq!(drain_after(Ended::default()), DRAIN_TIME);
+    }
+}
