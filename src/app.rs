@@ -2,6 +2,7 @@
 
 use crate::config::{Chaos, Config, Upstreams};
 use crate::error::Error;
+use crate::exchange::Bodies;
 use crate::fixture::file::{self, Problem};
 use crate::fixture::table::{FileFixtures, FixtureTable};
 use crate::fixture::watch::{Changes, Snapshot};
@@ -11,6 +12,8 @@ use crate::journal::{Entry, Journal, Unanswered};
 use crate::log::{Level, Logger};
 use crate::metrics::{Gauges, Metrics};
 use crate::provider::Provider;
+use crate::pulse::Pulse;
+use crate::recent::Recent;
 use crate::record::{self, Saved, origin_of};
 use crate::redact::Redactor;
 use crate::reply::ErrorAnswer;
@@ -21,7 +24,7 @@ use crate::upstream::{AwsKeys, BaseUrl, Client, Environment, Keys, Timeouts};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -64,11 +67,11 @@ pub struct App {
     /// Recordings under way; some have no client any more.
     pub recordings: Rc<Underway>,
     /// The `sequenceIndex` of the next answer to a request, under `--record-repeats`.
-    pub repeats: RefCell<HashMap<RequestKey, u64>>,
+    pub repeats: RefCell<Recent<RequestKey, u64>>,
     /// Errors that the next requests get, one each.
     pub errors: RefCell<VecDeque<ErrorAnswer>>,
     /// Faults that were ordered while the server runs, in place of the configuration's, by test id.
-    pub chaos: RefCell<HashMap<String, ChaosRates>>,
+    pub chaos: RefCell<Recent<String, ChaosRates>>,
     /// How far the server is.
     pub stage: Cell<Stage>,
     /// Tells that the fixtures are loaded.
@@ -77,13 +80,16 @@ pub struct App {
     pub registered: RefCell<HashSet<PathBuf>>,
     /// Requests whose answers' heads are not ready yet.
     pub active: Rc<Underway>,
+    /// What tells connections of time, room and the end.
+    pub pulse: Rc<Pulse>,
+    /// What the bodies of all requests in flight take.
+    pub bodies: Bodies,
+    /// What was told and is not told again.
+    told: RefCell<Vec<&'static str>>,
     chaos_seed: u64,
     /// How often faults were drawn for a request, by its hash and test id.
-    chaos_draws: RefCell<HashMap<(Hash, String), u64>>,
+    chaos_draws: RefCell<Recent<(Hash, String), u64>>,
 }
-
-/// Most requests whose draws are counted; beyond it all begin anew.
-const MAX_CHAOS_DRAWS: usize = 100_000;
 
 /// What is under way, so that others can wait for its end.
 #[derive(Debug, Default)]
@@ -233,6 +239,9 @@ impl App {
             loaded: Notify::new(),
             registered: RefCell::default(),
             active: Rc::default(),
+            pulse: Rc::new(Pulse::new(config.limits.beat())),
+            bodies: Bodies::new(config.limits.bodies_bytes.max(config.max_body_bytes)),
+            told: RefCell::default(),
             chaos_seed: config.chaos.seed.unwrap_or(started),
             chaos_draws: RefCell::default(),
             config,
@@ -349,6 +358,15 @@ impl App {
         }
     }
 
+    /// Warns, but for the first time only.
+    pub fn warn_once(&self, message: &'static str) {
+        let mut told = self.told.borrow_mut();
+        if !told.contains(&message) {
+            told.push(message);
+            self.log.warn(message);
+        }
+    }
+
     /// Tells of a problem in a file of fixtures.
     pub fn log_problem(&self, problem: &Problem) {
         if problem.is_error() { self.log.warn(problem) } else { self.log.info(problem) }
@@ -457,17 +475,14 @@ impl App {
             let given = |rate: f64| Some(rate).filter(|rate| *rate > 0.0);
             ChaosRates { drop: given(drop), malformed: given(malformed), disconnect: given(disconnect) }
         };
-        self.chaos.borrow().get(test_id).copied().unwrap_or_else(configured)
+        self.chaos.borrow_mut().get(test_id).copied().unwrap_or_else(configured)
     }
 
     /// Numbers from 0 to 1 for the faults of one request. They depend on `--chaos-seed`, on the request but for its
     /// volatile text, on its test and on how often it came: not on what else is asked meanwhile.
     pub fn chaos_draws(&self, request: Hash, test_id: &str) -> impl FnMut() -> f64 {
         let mut draws = self.chaos_draws.borrow_mut();
-        if draws.len() >= MAX_CHAOS_DRAWS {
-            draws.clear();
-        }
-        let times = draws.entry((request, test_id.to_owned())).or_default();
+        let times = draws.entry((request, test_id.to_owned()), || 0);
         *times += 1;
         let which = Hash::of(format!("{} {request} {times} {test_id}", self.chaos_seed).as_bytes());
         let mut state = which.0 | 1;

@@ -7,12 +7,11 @@ use crate::fixture::Fixture;
 use crate::fixture::check::{Also, Source, check};
 use crate::fixture::file::{self, FixtureFile, Problem, Severity};
 use crate::json;
+use crate::output::STDOUT;
 use crate::request::canonical::Hash;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -28,8 +27,7 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
         Format::Text => found.text(),
         Format::Json => found.json(),
     };
-    // A reader that has gone away is no failure; the exit code still says what was found.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    STDOUT.print(&text); // a reader that has gone away is no failure; the exit code still says what was found
     let warnings = if args.strict { found.count(Severity::Warning) } else { 0 };
     Ok(u8::from(found.count(Severity::Error) + warnings > 0))
 }
@@ -89,8 +87,8 @@ fn found(args: &CheckArgs, now: i64) -> Result<Found, Error> {
 /// Reads a file; that it cannot be read is a problem.
 fn source(file: FixtureFile) -> Result<Source, Problem> {
     let FixtureFile { path, name } = file;
-    let bytes =
-        fs::read(&path).map_err(|e| Problem::of_file(Severity::Error, &path, format!("cannot be read: {e}")))?;
+    let unread = |e| Problem::of_file(Severity::Error, &path, format!("cannot be read: {e}"));
+    let bytes = file::read_bytes(&path).map_err(unread)?;
     let mut parsed = file::parse(&bytes);
     parsed.name_file(&path);
     // What is not UTF-8 has no fixture whose place could be asked for.
@@ -119,7 +117,8 @@ struct Unused {
 
 impl Run {
     fn read(report: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
+        let bytes =
+            file::read_bytes(report).map_err(|source| Error::Io { verb: "read", path: report.to_owned(), source })?;
         json::parse(&bytes).map_err(|e| Error::Value {
             name: "--unused".into(),
             value: Some(report.display().to_string()),
@@ -230,6 +229,7 @@ mod tests {
     use crate::fixture::{Fixture, Match};
     use crate::reply::Reply;
     use crate::request::canonical::Hash;
+    use std::fs;
     use std::path::PathBuf;
 
     fn args(paths: Vec<PathBuf>) -> CheckArgs {

@@ -2,14 +2,15 @@
 
 use crate::error::Error;
 use crate::provider::PROVIDERS;
+use crate::signals::Signals;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::time::Instant;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{self, SignalKind, signal};
 
 /// The server's URL, for whatever reads no provider's variable.
 const URL_VARIABLE: &str = "AIMOCK_URL";
@@ -17,12 +18,22 @@ const URL_VARIABLE: &str = "AIMOCK_URL";
 /// What shells add to a signal's number to make an exit code of it.
 const SIGNAL_BASE: i32 = 128;
 
-/// Runs the command until it ends, passing signals on to it; its exit code. Where the server asks for a key, this is one.
+/// How the command ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: u8,
+    /// When SIGTERM came, if it did.
+    pub terminated: Option<Instant>,
+}
+
+/// Runs the command until it ends, passing signals on to it. Where the server asks for a key, this is one.
 ///
 /// # Errors
 /// [`Error::Command`]: it cannot be started.
-pub async fn run(command: &[OsString], address: SocketAddr, key: Option<&str>) -> Result<u8, Error> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(0) };
+pub async fn run(command: &[OsString], address: SocketAddr, key: Option<&str>) -> Result<Ended, Error> {
+    let mut ended = Ended::default();
+    let Some((program, arguments)) = command.split_first() else { return Ok(ended) };
     let mut signals = Signals::new()?;
     let url = format!("http://{}", reachable(address));
     let failed = |source| Error::Command { program: program.to_string_lossy().into_owned(), source };
@@ -31,8 +42,16 @@ pub async fn run(command: &[OsString], address: SocketAddr, key: Option<&str>) -
     let mut child = command.spawn().map_err(failed)?;
     loop {
         tokio::select! {
-            status = child.wait() => return status.map(exit_code).map_err(failed),
-            signal = signals.next() => pass_on(signal, &child),
+            status = child.wait() => {
+                ended.code = exit_code(status.map_err(failed)?);
+                return Ok(ended);
+            }
+            signal = signals.next() => {
+                if signal == Signal::TERM {
+                    ended.terminated.get_or_insert_with(Instant::now);
+                }
+                pass_on(signal, &child);
+            }
         }
     }
 }
@@ -85,32 +104,6 @@ fn with_host(list: Option<OsString>, host: &str) -> OsString {
             list
         }
         None => host.into(),
-    }
-}
-
-/// The signals that are passed on.
-struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    hang_up: unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let on = |kind| signal(kind).map_err(|source| Error::System { what: "signal handler", source });
-        Ok(Signals {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-            hang_up: on(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a server is to do: the command line and the library both build a [`Config`]. Plain data, no side effects.
 
 use crate::credential::ApiKeys;
+use crate::limits::Limits;
 use crate::log::Level;
 use crate::provider::Provider;
 use crate::upstream::BaseUrl;
@@ -90,6 +91,8 @@ pub struct Config {
     pub report: Option<PathBuf>,
     /// Failures on purpose. Default none.
     pub chaos: Chaos,
+    /// What clients may take of time, memory and places. Of these the command line sets how many connections there are.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -133,6 +136,7 @@ impl Default for Config {
             max_record_bytes: 64 * 1024 * 1024,
             report: None,
             chaos: Chaos::default(),
+            limits: Limits::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::app::{App, Stage};
 use crate::body::Body;
+use crate::exchange::scope;
 use crate::fixture::ChaosRates;
 use crate::fixture::file::{self, Problem};
 use crate::guard::folder::is_within;
@@ -22,9 +23,6 @@ use std::rc::Rc;
 
 /// What the control API's paths begin with.
 const PREFIX: &str = "/__aimock/";
-
-/// Tests for which faults can be ordered at once.
-const MAX_CHAOS_TESTS: usize = 10_000;
 
 /// Errors that can wait for their requests at once.
 const MAX_ERRORS: usize = 10_000;
@@ -365,7 +363,7 @@ fn next_error(ask: &Ask<'_>) -> Answer {
 const CHAOS_FIELDS: [&str; 3] = ["dropRate", "malformedRate", "disconnectRate"];
 
 fn chaos(ask: &Ask<'_>) -> Answer {
-    let rates = ask.app.chaos_rates(ask.test_id()?);
+    let rates = ask.app.chaos_rates(&ask.test_id()?);
     let fields = CHAOS_FIELDS.into_iter().zip([rates.drop, rates.malformed, rates.disconnect]);
     let given: Map<String, Value> = fields.filter_map(|(name, rate)| Some((name.to_owned(), rate?.into()))).collect();
     ok(&json!({"chaos": given}))
@@ -384,18 +382,12 @@ fn set_chaos(ask: &Ask<'_>) -> Answer {
     let [drop, malformed, disconnect] = CHAOS_FIELDS.map(rate);
     let rates = ChaosRates { drop: drop?, malformed: malformed?, disconnect: disconnect? };
     let test = ask.test_id()?;
-    {
-        let mut ordered = ask.app.chaos.borrow_mut();
-        if ordered.len() >= MAX_CHAOS_TESTS && !ordered.contains_key(test) {
-            return Err(format!("chaos is ordered for {MAX_CHAOS_TESTS} tests already: DELETE what has ended").into());
-        }
-        ordered.insert(test.to_owned(), rates);
-    }
+    *ask.app.chaos.borrow_mut().entry(test, ChaosRates::default) = rates;
     chaos(ask)
 }
 
 fn unset_chaos(ask: &Ask<'_>) -> Answer {
-    ask.app.chaos.borrow_mut().remove(ask.test_id()?);
+    ask.app.chaos.borrow_mut().remove(&*ask.test_id()?);
     chaos(ask)
 }
 
@@ -490,12 +482,11 @@ impl Ask<'_> {
         .into())
     }
 
-    /// The test that the request is about; empty where it names none.
-    fn test_id(&self) -> Result<&str, Bad> {
-        match self.head.headers.get("x-test-id").map(|id| id.to_str().unwrap_or("").trim()) {
-            Some("") => Err("Invalid 'X-Test-Id': header is present but empty".into()),
-            id => Ok(id.unwrap_or("")),
-        }
+    /// The test that the request is about, by the id that its requests have; empty where it names none.
+    fn test_id(&self) -> Result<String, Bad> {
+        let Some(id) = self.head.headers.get("x-test-id") else { return Ok(String::new()) };
+        let id = scope(id.as_bytes().trim_ascii(), &self.app.redactor);
+        id.ok_or_else(|| "Invalid 'X-Test-Id': header is present but empty".into())
     }
 }
 

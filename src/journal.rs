@@ -4,9 +4,10 @@
 use crate::fixture::Origin;
 use crate::fixture::table::How;
 use crate::json;
+use crate::limits::beginning;
 use crate::redact::{REDACTED, Redactor, is_secret_header};
 use crate::request::canonical::Hash;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,6 +19,13 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Most bytes of bodies that are kept together; the oldest entries beyond it go on without theirs. A journal that keeps
 /// all entries keeps all bodies.
 pub const MAX_BODIES_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most bytes of a request's headers, and of its path, that are kept.
+const MAX_HEADERS_BYTES: usize = 16 * 1024;
+const MAX_PATH_BYTES: usize = 8 * 1024;
+
+/// The header that stands for those that were not kept.
+const MORE_HEADERS: &[u8] = b"__aimock_truncated: true\n";
 
 /// Longest word that is left out where a body was cut, in bytes.
 const MAX_CUT_BYTES: usize = 512;
@@ -77,9 +85,14 @@ pub struct Headers(Box<str>);
 
 impl From<&HeaderMap> for Headers {
     fn from(headers: &HeaderMap) -> Self {
-        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \n".len());
-        let mut lines = Vec::with_capacity(bytes.sum());
+        let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \n".len();
+        let all = headers.iter().map(bytes).sum::<usize>();
+        let mut lines = Vec::with_capacity(all.min(MAX_HEADERS_BYTES + MORE_HEADERS.len()));
         for (name, value) in headers {
+            if lines.len() + bytes((name, value)) > MAX_HEADERS_BYTES {
+                lines.extend_from_slice(MORE_HEADERS);
+                break;
+            }
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"] {
                 lines.extend_from_slice(part);
             }
@@ -288,6 +301,7 @@ impl Journal {
         entry.id = self.next_id;
         self.next_id += 1;
         if self.max > 0 {
+            entry.path.truncate(beginning(&entry.path, MAX_PATH_BYTES).len());
             if self.entries.len() >= self.max
                 && let Some(mut oldest) = self.entries.pop_front()
             {

@@ -10,7 +10,8 @@
 //!
 //! - [`server`] accepts connections and keeps their [`pulse`], [`exchange`] tells one request's whole story; its pure
 //!   `decide` holds the branching. [`guard`] says who may ask, from a request's head; [`credential`] what a credential is.
-//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself.
+//!   [`app`] is what one server knows, [`control`] what it tells and is told of itself, [`limits`] what clients may take
+//!   of it.
 //! - [`provider`] is one room a provider and one table. A room takes bytes and returns values: a request becomes a
 //!   [`request::Request`], an answer a [`Reply`], and back.
 //! - [`request`] also has a request's identity: its canonical form and two hashes. [`redact`] comes before both.
@@ -20,14 +21,16 @@
 //! - [`upstream`] is the way to the real providers, [`relay`] moves their bytes, [`frame`] cuts them, [`record`] saves;
 //!   [`twins`] are requests on their way at once that are recorded once. Hosts' names are looked up by the system; a static
 //!   binary does it by itself, as `/etc/hosts` and `/etc/resolv.conf` say.
-//! - [`journal`], [`report`] and [`metrics`] remember, [`prune`] forgets. [`cli`], [`config`], [`log`], [`error`],
-//!   [`command`], [`health`], [`check`] and `convert` (a feature) make it a program; [`mock`] makes it a library.
+//! - [`journal`], [`report`] and [`metrics`] remember, of tests only the [`recent`] ones; [`prune`] forgets. [`cli`],
+//!   [`config`], [`log`], [`error`], [`command`], [`signals`], [`health`], [`check`] and `convert` (a feature) make it a
+//!   program; [`mock`] makes it a library. [`output`] writes what both print, without waiting for whoever reads it.
 //!
 //! What is absent, on purpose:
 //!
 //! - `frame/` and `provider/` do no IO and know no clock.
 //! - No module outside `provider/` names a provider: flags, keys, secret headers and error shapes come from the table.
-//! - There is one thread: no lock guards the server's state, and no `RefCell` is borrowed across an `.await`.
+//! - There is one thread: no lock guards the server's state, and no `RefCell` is borrowed across an `.await`. What blocks
+//!   (disks, readers of output) has threads of its own, and is told and asked, never waited for.
 //! - Nothing is unbounded: every buffer, wait and queue has a named limit.
 #![forbid(unsafe_code)]
 
@@ -52,13 +55,16 @@ pub mod health;
 pub mod journal;
 pub mod json;
 pub mod keep;
+pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod mock;
 pub mod native;
+pub mod output;
 pub mod provider;
 pub mod prune;
 pub mod pulse;
+pub mod recent;
 pub mod record;
 pub mod redact;
 pub mod relay;
@@ -67,6 +73,7 @@ pub mod reply;
 pub mod report;
 pub mod request;
 pub mod server;
+pub mod signals;
 pub mod sigv4;
 mod suggest;
 pub mod twins;

@@ -1,17 +1,21 @@
 //! Levelled lines on stderr: `aimock: warn: …`.
 //!
-//! A [`Logger`] is a value that is passed around; nothing here is global, so several servers in one process each have
-//! their own level and place.
+//! A [`Logger`] is a value that is passed around, so several servers in one process each have their own level and place.
+//! None waits for whoever reads its lines; see [`crate::output`].
 
+use crate::limits::beginning;
+use crate::output::STDERR;
 use crate::redact::Redactor;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Lines that a collecting logger keeps; the oldest go first.
 pub const MAX_COLLECTED_LINES: usize = 10_000;
+
+/// Longest line, in bytes; what comes after is cut off, as it may quote what a client or an upstream said.
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// How much is written: each level includes the ones before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +74,8 @@ enum Place {
 pub struct Lines(Arc<Mutex<VecDeque<String>>>);
 
 impl Logger {
-    /// Writes to stderr. Where stderr is closed or full, lines are lost and nothing else happens.
+    /// Writes to the process's stderr. Where that is closed, or a pipe that nobody reads, lines are lost and nothing else
+    /// happens.
     pub fn stderr(level: Level) -> Self {
         Logger { level, place: Place::Stderr, redactor: None }
     }
@@ -117,6 +122,13 @@ impl Logger {
         self.line(Level::Debug, "debug", &message);
     }
 
+    /// Waits a moment for lines that are not written yet, before the process ends.
+    pub fn farewell(&self) {
+        if let (Place::Stderr, true) = (&self.place, self.level > Level::Silent) {
+            STDERR.farewell();
+        }
+    }
+
     fn line(&self, level: Level, word: &str, message: &dyn fmt::Display) {
         if !self.writes(level) {
             return;
@@ -129,12 +141,9 @@ impl Logger {
         if let Some(Cow::Owned(redacted)) = redacted {
             line = redacted;
         }
+        line.truncate(beginning(&line, MAX_LINE_BYTES).len());
         match &self.place {
-            Place::Stderr => {
-                line.push('\n');
-                // One call, so that lines of several processes do not mix. There is nobody to tell of a failure.
-                let _ = std::io::stderr().lock().write_all(line.as_bytes());
-            }
+            Place::Stderr => STDERR.line(&line),
             Place::Memory(lines) => lines.push(line),
         }
     }

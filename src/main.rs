@@ -4,18 +4,23 @@
 use aimock::Error;
 use aimock::cli::{self, Command, ServeArgs};
 use aimock::log::Logger;
-use std::io::Write as _;
+use aimock::output::{STDERR, STDOUT};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            // Where stderr is closed, the exit code still says it.
-            let _ = writeln!(std::io::stderr(), "aimock: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    // The usual hook would wait for whoever reads stderr.
+    std::panic::set_hook(Box::new(|panic| {
+        STDERR.line(&format!("aimock: error: {panic}; this is a bug"));
+        STDERR.farewell();
+    }));
+    // Where stderr is closed, the exit code still says it.
+    let code = run().unwrap_or_else(|error| {
+        STDERR.line(&format!("aimock: error: {error}"));
+        error.exit_code()
+    });
+    STDOUT.farewell();
+    STDERR.farewell();
+    ExitCode::from(code)
 }
 
 fn run() -> Result<u8, Error> {
@@ -49,8 +54,7 @@ fn serve(args: ServeArgs) -> Result<u8, Error> {
     code
 }
 
-/// Prints text; a reader that has gone away is no failure.
 fn print(text: &str) -> u8 {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    STDOUT.print(text);
     0
 }

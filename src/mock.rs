@@ -245,11 +245,13 @@ fn serve(builder: Builder, mut todo: UnboundedReceiver<Task>, started: impl FnOn
             while let Some(task) = todo.recv().await {
                 task(&app);
             }
+            ((), Duration::ZERO)
         };
-        server::serve(&app, listener, tasks, Duration::ZERO).await;
+        server::serve(&app, listener, tasks).await;
         if let Err(e) = app.write_report() {
             app.log.error(e); // nobody waits for an answer any more
         }
+        app.log.farewell();
         Ok(())
     });
     runtime.shutdown_background();

@@ -1,29 +1,25 @@
-//! What the server tells all of its connections: that time goes by, and that it stops.
+//! What the server tells all of its connections: that time goes by, that room is wanted, and that it stops.
 //!
 //! A timer of each connection's own would be armed and disarmed with every request, and a channel of its own be asked at
 //! every wake-up, which together cost as much as parsing the request. Here one clock ticks for all, so that what they
-//! time out on is as coarse as [`BEAT`].
+//! time out on is as coarse as its beat.
 
-use hyper::rt::{Sleep, Timer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// How often connections look at the clock.
-pub const BEAT: Duration = Duration::from_secs(5);
-
 /// The server's side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pulse {
-    clock: Clock,
+    interval: Duration,
+    now: Cell<Instant>,
     stopping: Cell<bool>,
+    /// So many idle connections are to end.
+    wanted: Cell<usize>,
     next: Cell<u64>,
     listeners: RefCell<HashMap<u64, Waker>>,
 }
@@ -37,15 +33,48 @@ pub struct Listener {
 }
 
 impl Pulse {
+    /// A clock that ticks so often, once it is made to.
+    pub fn new(interval: Duration) -> Self {
+        Pulse {
+            interval,
+            now: Cell::new(Instant::now()),
+            stopping: Cell::default(),
+            wanted: Cell::default(),
+            next: Cell::default(),
+            listeners: RefCell::default(),
+        }
+    }
+
     /// Something that is woken by each beat and by the stop.
     pub fn listen(self: &Rc<Self>) -> Listener {
         self.next.set(self.next.get() + 1);
         Listener { pulse: self.clone(), id: self.next.get(), registered: false }
     }
 
-    /// [`BEAT`] has gone by.
+    /// How often it is to beat.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// The time of the last beat.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// The time of the next beat: what happens now is counted from then on, so that no limit is reached before its time.
+    pub fn next_beat(&self) -> Instant {
+        self.now() + self.interval
+    }
+
+    /// The interval has gone by.
     pub fn beat(&self) {
-        self.clock.beats.fetch_add(1, Ordering::Relaxed);
+        self.now.set(self.next_beat());
+        self.wake();
+    }
+
+    /// So many connections that have been idle for a while are to end.
+    pub fn make_room(&self, connections: usize) {
+        self.wanted.set(connections);
         self.wake();
     }
 
@@ -70,19 +99,37 @@ impl Listener {
         self.pulse.stopping.get()
     }
 
-    /// The clock as hyper wants it.
-    pub fn timer(&self) -> impl Timer + Send + Sync + 'static {
-        self.pulse.clock.clone()
+    /// The time of the last beat.
+    pub fn now(&self) -> Instant {
+        self.pulse.now()
     }
 
-    /// Waits until there is something to read, or the end; not when the server stops or nothing has come for `limit`.
+    /// The time of the next beat, which is what now is counted as.
+    pub fn next_beat(&self) -> Instant {
+        self.pulse.next_beat()
+    }
+
+    /// Whether this connection, which has been idle since then, is one that makes room. One that has just been used may
+    /// be about to be used again.
+    pub fn makes_room(&self, idle_since: Instant) -> bool {
+        let wanted = &self.pulse.wanted;
+        let makes_room = wanted.get() > 0 && idle_since < self.now();
+        wanted.set(wanted.get() - usize::from(makes_room));
+        makes_room
+    }
+
+    /// Waits until there is something to read, or the end; not when the server stops, wants room, or nothing has come for
+    /// `limit`.
     pub async fn readable(&mut self, stream: &TcpStream, limit: Duration) -> bool {
-        let deadline = self.pulse.clock.now() + limit;
+        let since = self.next_beat();
         poll_fn(|cx| {
-            if self.stopping(cx) || self.pulse.clock.now() >= deadline {
+            if self.stopping(cx) {
                 return Poll::Ready(false);
             }
-            stream.poll_read_ready(cx).map(|_| true)
+            if stream.poll_read_ready(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.now() >= since + limit || self.makes_room(since) { Poll::Ready(false) } else { Poll::Pending }
         })
         .await
     }
@@ -94,80 +141,13 @@ impl Drop for Listener {
     }
 }
 
-/// Time in beats. hyper wants a clock that could be shared by threads.
-#[derive(Clone, Debug)]
-struct Clock {
-    started: Instant,
-    beats: Arc<AtomicU32>,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Clock { started: Instant::now(), beats: Arc::default() }
-    }
-}
-
-impl Timer for Clock {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(self.now() + duration)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Until { deadline, clock: self.clone() })
-    }
-
-    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
-        match sleep.as_mut().downcast_mut_pin::<Until>() {
-            Some(mut until) => until.deadline = deadline,
-            None => *sleep = self.sleep_until(deadline),
-        }
-    }
-
-    fn now(&self) -> Instant {
-        self.started + BEAT * self.beats.load(Ordering::Relaxed)
-    }
-}
-
-/// Ready once the deadline is past. It wakes nobody: whoever polls it is woken by each beat.
-struct Until {
-    deadline: Instant,
-    clock: Clock,
-}
-
-impl Future for Until {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.clock.now() >= self.deadline { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Sleep for Until {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_sleep_ends_with_the_beat_that_passes_its_deadline() {
-        let pulse = Rc::new(Pulse::default());
-        let timer = pulse.listen().timer();
-        let mut sleep = timer.sleep(BEAT * 2);
-        let ready =
-            |sleep: &mut Pin<Box<dyn Sleep>>| sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        pulse.beat();
-        assert!(!ready(&mut sleep));
-        pulse.beat();
-        assert!(ready(&mut sleep));
-        timer.reset(&mut sleep, timer.now() + Duration::from_millis(1));
-        assert!(!ready(&mut sleep));
-        pulse.beat();
-        assert!(ready(&mut sleep));
-    }
-
-    #[test]
     fn listeners_are_told_and_forgotten() {
-        let pulse = Rc::new(Pulse::default());
+        let pulse = Rc::new(Pulse::new(Duration::from_secs(1)));
         let cx = Context::from_waker(Waker::noop());
         let (mut one, mut two) = (pulse.listen(), pulse.listen());
         assert!(!one.stopping(&cx) && !two.stopping(&cx));
@@ -175,5 +155,19 @@ mod tests {
         assert_eq!(pulse.listeners.borrow().len(), 1);
         pulse.stop();
         assert!(two.stopping(&cx));
+    }
+
+    #[test]
+    fn as_many_make_room_as_are_wanted_and_none_that_was_just_used() {
+        let pulse = Rc::new(Pulse::new(Duration::from_secs(1)));
+        let listeners = [pulse.listen(), pulse.listen(), pulse.listen()];
+        let since = pulse.next_beat();
+        pulse.make_room(2);
+        for _ in 0..2 {
+            assert!(!listeners[0].makes_room(since));
+            pulse.beat();
+        }
+        assert!(!listeners[0].makes_room(pulse.next_beat()));
+        assert_eq!(listeners.map(|listener| listener.makes_room(since)), [true, true, false]);
     }
 }

@@ -7,6 +7,7 @@ use crate::fixture::{Asked, Fixture, Match, Metadata, Origin, RecordedTimings, W
 use crate::frame::Framing;
 use crate::keep::AskedFor;
 use crate::provider::{Codec, Collapsed, Provider};
+use crate::recent::Recent;
 use crate::redact::Redactor;
 use crate::relay::framing_of;
 use crate::reply::{Answer, Embeddings, Part, RawAnswer, RawBody, Reply};
@@ -16,7 +17,6 @@ use crate::twins::RequestKey;
 use crate::wire::{self, Pieces};
 use rustix::process::geteuid;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -179,10 +179,15 @@ impl Plan {
         Plan { provider, matcher, metadata, place, asked, endpoint, sequence }
     }
 
+    /// Whether the request is a `HEAD`, whose answer has no body.
+    pub fn of_head(&self) -> bool {
+        self.matcher.as_ref().is_some_and(|matcher| matcher.method.as_deref() == Some("HEAD"))
+    }
+
     /// Gives the recording its number, where it is one of several: only now, so that one that fails leaves no gap.
-    pub fn number(&mut self, next: &mut HashMap<RequestKey, u64>) {
+    pub fn number(&mut self, next: &mut Recent<RequestKey, u64>) {
         let Some((key, first)) = self.sequence.take() else { return };
-        let next = next.entry(key).or_insert(first);
+        let next = next.entry(key, || first);
         if let Some(matcher) = &mut self.matcher {
             matcher.sequence_index = Some(*next);
         }
@@ -407,6 +412,7 @@ fn raw_pieces(answer: &Answer) -> Option<Pieces> {
     Some(match &raw.body {
         RawBody::Json(json) => Pieces::of_json(json),
         RawBody::Bytes(bytes) => Pieces::of(bytes, framing_of(&raw.content_type, Framing::Whole)),
+        RawBody::Absent(_) => Pieces::default(),
     })
 }
 
@@ -449,6 +455,7 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
             let body = match &mut raw.body {
                 RawBody::Json(json) => redactor.redact_json(json),
                 RawBody::Bytes(bytes) => redactor.redact_bytes(bytes).map(|redacted| *bytes = redacted).is_some(),
+                RawBody::Absent(_) => false,
             };
             text(&mut raw.content_type) | body
         }

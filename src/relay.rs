@@ -7,6 +7,7 @@ use crate::fixture::RecordedTimings;
 use crate::frame::{Decoder, Framing, Status};
 use crate::provider::{AnswerHead, Codec, Collapse, Collapsed, Fault, Progress};
 use crate::record::{Beside, Plan};
+use crate::reply::RawBody;
 use crate::request::Kind;
 use crate::twins::Turn;
 use crate::upstream::{AnswerBody, UpstreamError};
@@ -55,6 +56,8 @@ pub struct Recording {
     started: Instant,
     /// What an error answer said of when to ask again, in seconds.
     retry_after: Option<u64>,
+    /// The length that an answer to `HEAD` told; it is whole without a body.
+    told_length: Option<u64>,
     wire: Option<WireTee>,
     /// The wire is wanted, not only spare.
     keep_wire: bool,
@@ -227,7 +230,9 @@ impl Recording {
         let told_empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
         tee.may_be_empty |= told_empty && codec.kind() == Kind::Raw;
         // A date would be long past when it is replayed.
-        let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let number = |name| headers.get(name).and_then(|v| v.to_str().ok()?.parse().ok());
+        let retry_after = number(RETRY_AFTER);
+        let told_length = number(CONTENT_LENGTH).filter(|_| plan.of_head());
         let keep_wire = app.config.record_wire;
         // Kept for a while in any case: what is read of it may not be all of it.
         let limit = if keep_wire { app.config.max_record_bytes } else { MAX_SPARE_WIRE_BYTES };
@@ -241,6 +246,7 @@ impl Recording {
             turn,
             started: Instant::now(),
             retry_after,
+            told_length,
             wire,
             keep_wire,
             timings,
@@ -293,6 +299,7 @@ impl Recording {
     /// The body ended cleanly: records what is whole. The message of a recording that could not be written.
     async fn end(&mut self) -> Option<String> {
         if self.plan.is_some()
+            && self.told_length.is_none()
             && let Err(why) = self.tee.end()
         {
             self.give_up(&why);
@@ -312,6 +319,9 @@ impl Recording {
         let mut answer = self.tee.collapser.finish();
         if let Collapsed::Body(raw) = &mut answer {
             raw.retry_after = self.retry_after;
+            if let Some(length) = self.told_length {
+                raw.body = RawBody::Absent(length);
+            }
         }
         let wire = self.wire.take().map(|wire| wire.into_wire(&plan.endpoint));
         let timings = self.timings.take().map(|at| timings(self.started, &at));

@@ -73,6 +73,7 @@ pub fn respond(fixture: &Fixture, endpoint: &Endpoint<'_>, manner: &Manner) -> R
             let bytes = match &raw.body {
                 RawBody::Json(json) => json.to_string().into_bytes(),
                 RawBody::Bytes(bytes) => bytes.clone(),
+                RawBody::Absent(_) => Vec::new(),
             };
             let body = whole_body(Bytes::from(bytes), playback, manner);
             let status = StatusCode::from_u16(raw.status).unwrap_or(StatusCode::OK);
@@ -172,7 +173,9 @@ fn response(status: StatusCode, content_type: HeaderValue, body: Body) -> Respon
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(ANSWER_HEADERS);
-    headers.insert(CONTENT_TYPE, content_type);
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
     response
 }
 

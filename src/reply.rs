@@ -165,6 +165,8 @@ pub enum RawBody {
     Json(Value),
     /// Any bytes.
     Bytes(Vec<u8>),
+    /// None, as in any answer to `HEAD`: the length that it told.
+    Absent(u64),
 }
 
 impl Reply {
@@ -256,6 +258,7 @@ impl RawAnswer {
         match &self.body {
             RawBody::Json(json) => Cow::Owned(json.to_string().into_bytes()),
             RawBody::Bytes(bytes) => Cow::Borrowed(bytes),
+            RawBody::Absent(_) => Cow::Borrowed(&[]),
         }
     }
 }

@@ -261,7 +261,7 @@ async fn refused(address: SocketAddr) {
 
 #[tokio::test]
 async fn a_signal_stops_accepting_and_finishes_what_is_in_flight() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let go = Gate::new();
         let upstream = pausing(&go);
         let folder = Folder::new();
@@ -316,7 +316,60 @@ async fn connections_that_ask_nothing_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn what_is_still_in_flight_after_ten_seconds_is_cut() {
+async fn a_signal_after_a_command_cuts_what_it_left_behind() {
+    let go = Gate::new();
+    let upstream = pausing(&go);
+    let folder = Folder::new();
+    let args = ["-f", path(&folder), "--record", "--provider-openai", &upstream.url(), "--port", "0"];
+    let script = "echo \"aimock listening on $AIMOCK_URL\"; read line; exit 3";
+    let (mut program, address) = Program::listening(&mut program(&[&args[..], &["--", "sh", "-c", script]].concat()));
+    let mut client = under_way(address, &go).await;
+    program.close_stdin(); // the command ends
+    refused(address).await;
+    assert!(program.is_running(), "it drains");
+    let ended = stopped(program, "TERM");
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let rest = client.read_to_end().await.unwrap_or_default();
+    assert!(!rest.ends_with(LAST_CHUNK.as_bytes()), "a cut answer has no end");
+}
+
+#[tokio::test]
+async fn a_server_that_is_to_outlive_its_terminal_does() {
+    let folder = greetings();
+    let mut command = std::process::Command::new("nohup");
+    let aimock = env!("CARGO_BIN_EXE_aimock");
+    let (mut program, address) = Program::listening(command.args([aimock, "--port", "0", "-f", path(&folder)]));
+    program.signal("HUP");
+    assert_eq!(ask(address, chat("hi")).await.text(), "here");
+    assert!(program.is_running());
+    assert_eq!(stopped(program, "TERM").code, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_half_asked_does_not_hold_it_up() {
+    let folder = greetings();
+    let (program, address) = Program::serve(&["-f", path(&folder)]);
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
+    let mut halves = Vec::new();
+    for half in [&head[..20], &head, &(head.clone() + "{")] {
+        let mut client = RawClient::connect(address).await;
+        // The second request on a connection as well as the first.
+        client.post(CHAT, "", chat("hi")).await;
+        read(&mut client).await;
+        client.send(half).await;
+        halves.push(client);
+        let mut client = RawClient::connect(address).await;
+        client.send(half).await;
+        halves.push(client);
+    }
+    let start = Instant::now();
+    assert_eq!(stopped(program, "TERM").code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(halves);
+}
+
+#[tokio::test]
+async fn what_is_still_in_flight_after_the_drain_is_cut() {
     let go = Gate::new();
     let upstream = pausing(&go);
     let folder = Folder::new();
@@ -325,7 +378,7 @@ async fn what_is_still_in_flight_after_ten_seconds_is_cut() {
     let ended = tokio::task::spawn_blocking(move || stopped(program, "TERM")).await.unwrap();
     assert_eq!(ended.code, Some(0));
     assert!(
-        ended.stderr.contains("aimock: warn: still busy after 10s, and cut: 1 connections, 1 recordings"),
+        ended.stderr.contains("aimock: warn: still busy after 8s, and cut: 1 connections, 1 recordings"),
         "{}",
         ended.stderr
     );

@@ -199,6 +199,13 @@ pub(super) const FLAGS: &[Flag<Draft>] = &[
         "Largest request body; suffixes as in 64MiB (64MiB)",
         |draft, text| values::bytes(text).map(|it| draft.config.max_body_bytes = it),
     ),
+    text(
+        Group::Server,
+        "max-connections",
+        "N",
+        "Connections at once; idle ones make room for new ones, and where none is idle, a new one gets 503 (4096)",
+        |draft, text| values::whole(text, 1..=values::MAX_CONNECTIONS).map(|it| draft.config.limits.connections = it),
+    ),
     switch(
         Group::Server,
         "exit-on-stdin-close",
@@ -525,7 +532,7 @@ mod tests {
     /// What the manual promises.
     const PROMISED: &str = "fixtures port host record proxy-only strict latency chunk-size replay-speed watch \
         validate-on-load log-level metrics journal-max on-drift reuse-volatile ignore record-errors record-wire \
-        record-timings record-full-model-version upstream-timeout-ms body-timeout-ms max-body-bytes max-record-bytes \
+        record-timings record-full-model-version upstream-timeout-ms body-timeout-ms max-body-bytes max-record-bytes max-connections \
         report exit-on-stdin-close chaos-drop chaos-malformed chaos-disconnect help version \
         record-repeats refresh max-age on-stale redact no-redact chaos-seed api-key allow-origin allow-host";
 

@@ -12,6 +12,9 @@ pub(super) const MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// Oldest age of a recording that can be asked for: a century.
 pub(super) const MAX_DAYS: u64 = 36_500;
 
+/// Most connections that can be asked for.
+pub(super) const MAX_CONNECTIONS: usize = 1_000_000;
+
 /// A whole number within a range.
 pub(super) fn whole<T: FromStr + PartialOrd + Display>(text: &str, range: RangeInclusive<T>) -> Result<T, String> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

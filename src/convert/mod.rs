@@ -12,11 +12,11 @@ mod yaml;
 use crate::cli::{ConvertArgs, Source};
 use crate::error::Error;
 use crate::fixture::file::{self, FixtureFile, Parsed, Problem, Severity};
+use crate::output::{STDERR, STDOUT};
 use crate::redact::Redactor;
 use http::Converter;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 /// Converts; the program's exit code, 1 where there was an error.
@@ -26,8 +26,8 @@ use std::path::Path;
 /// converted.
 pub fn run(args: &ConvertArgs) -> Result<u8, Error> {
     let done = convert(args);
-    let _ = io::stdout().write_all(done.lines.as_bytes());
-    let _ = io::stderr().write_all(done.problems.iter().map(|p| format!("{p}\n")).collect::<String>().as_bytes());
+    STDOUT.print(&done.lines);
+    STDERR.print(&done.problems.iter().map(|p| format!("{p}\n")).collect::<String>());
     Ok(u8::from(done.problems.iter().any(Problem::is_error)))
 }
 
@@ -68,7 +68,7 @@ fn convert(args: &ConvertArgs) -> Done {
 /// How many fixtures were written; `None` where there was nothing to write, or it could not be written.
 fn convert_file(FixtureFile { path, name }: &FixtureFile, args: &ConvertArgs, done: &mut Done) -> Option<usize> {
     let mut say = |severity, message: String| done.problems.push(Problem::of_file(severity, path, message));
-    let bytes = fs::read(path).map_err(|e| say(Severity::Error, format!("cannot be read: {e}"))).ok()?;
+    let bytes = file::read_bytes(path).map_err(|e| say(Severity::Error, format!("cannot be read: {e}"))).ok()?;
     let Parsed { fixtures, skipped, more, problems } = made_of(args.from, path, &bytes);
     let nothing = fixtures.is_empty() && skipped.is_empty();
     if nothing && !problems.iter().any(Problem::is_error) {

@@ -4,6 +4,7 @@ use crate::reply::{Answer, RawBody, Reply};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::fs;
 use std::path::PathBuf;
 
 const QUESTION: &str = r#"{"model":"gpt-4o-2024-08-06","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;

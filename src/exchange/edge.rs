@@ -1,7 +1,7 @@
-//! The ends of an exchange that no endpoint has a part in: its body, its limits, what browsers ask first.
+//! The ends of an exchange that no endpoint has a part in: what browsers ask first, and what ends a connection.
 
 use crate::app::App;
-use crate::body::{Body, Broken};
+use crate::body::Body;
 use crate::control;
 use crate::fixture::Origin;
 use crate::guard::{Readers, Refusal};
@@ -10,7 +10,7 @@ use crate::provider::{self, Head, Matched, PROVIDERS};
 use crate::replay;
 use crate::reply::ErrorAnswer;
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
@@ -30,18 +30,6 @@ const MAX_DRAIN: Duration = Duration::from_secs(5);
 
 /// Longest quotation of its path, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
-
-/// The whole body; `None` where it is longer than allowed.
-pub(super) async fn read(incoming: Incoming, max_bytes: usize) -> Result<Option<Bytes>, Broken> {
-    if incoming.size_hint().lower() > max_bytes as u64 {
-        return Ok(None);
-    }
-    match Limited::new(incoming, max_bytes).collect().await {
-        Ok(body) => Ok(Some(body.to_bytes())),
-        Err(e) if e.is::<LengthLimitError>() => Ok(None),
-        Err(_) => Err(Broken), // the client went away
-    }
-}
 
 /// Reads what a refused request still sends, within limits, and drops it: a connection that is closed before would be
 /// reset, and the client would not see why. Whether that was all.
@@ -127,19 +115,14 @@ fn may_run(media: &[u8]) -> bool {
     !media.starts_with(b"application/json") && (!media.contains(&b'/') || RUNS.iter().any(has))
 }
 
-pub(super) fn too_large(app: &App, matched: Option<&Matched<'_>>) -> Response<Body> {
-    let error = ErrorAnswer {
-        status: 413,
-        message: format!("the request's body is longer than {} bytes (--max-body-bytes)", app.config.max_body_bytes),
-        code: Some("body_too_large".into()),
-        ..ErrorAnswer::default()
-    };
+/// An error that ends the connection: what is left of the request is not read. In the shape of the endpoint's provider;
+/// where there is none, in that of the last one.
+pub(super) fn closing(matched: Option<&Matched<'_>>, error: &ErrorAnswer) -> Response<Body> {
     let (provider, codec) = match matched {
         Some(matched) => (matched.provider, Some(matched.codec)),
         None => (PROVIDERS[PROVIDERS.len() - 1], None),
     };
-    let mut response = replay::provider_error(provider, codec, &error);
-    // What is left of the body is not read.
+    let mut response = replay::provider_error(provider, codec, error);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -59,7 +59,8 @@ impl Exchange<'_> {
         };
         let (status, mut headers) = (answer.status, relay_headers(&answer.headers));
         // It says nothing of the body there. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
-        if status == StatusCode::NO_CONTENT || answer.headers.contains_key(TRANSFER_ENCODING) {
+        let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless || answer.headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }
         let recording = plan.and_then(|plan| {

@@ -4,11 +4,14 @@ mod chaos;
 mod decide;
 mod edge;
 mod forward;
+mod intake;
 mod probe;
 mod remedy;
 mod scope;
 
 pub use decide::{Decision, Mode, decide};
+pub use intake::Bodies;
+pub(crate) use scope::scope;
 
 use crate::app::App;
 use crate::body::{Body, Broken};
@@ -17,25 +20,27 @@ use crate::config::{OnDrift, OnStale};
 use crate::control;
 use crate::fixture::table::{Hit, How, Miss, Policy};
 use crate::fixture::{Asked, Origin};
+use crate::flush::Flushes;
 use crate::frame::Framing;
 use crate::guard::{self, Door};
 use crate::journal::{Answered, Entry, Source, Unanswered};
 use crate::provider::{self, BadRequest, Call, Codec, Head, Matched};
 use crate::record::{Choices, Plan};
 use crate::replay::{self, Endpoint, Manner};
-use crate::reply::ErrorAnswer;
+use crate::reply::{Answer, ErrorAnswer, RawAnswer, RawBody};
 use crate::request::canonical::{Identity, Subject};
 use crate::request::{Kind, Request};
 use crate::twins::Joined;
 use crate::upstream::{BaseUrl, unknown_credential};
 use bytes::Bytes;
-use edge::{fixture_header, for_pages, preflight, read, refuse, too_large};
+use edge::{closing, fixture_header, for_pages, preflight, refuse};
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
+use intake::{Unread, read};
 use remedy::{Means, remedy};
-use scope::{scope, scope_header};
+use scope::{scope_header, split_test};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -55,29 +60,42 @@ const NO_RETRY: [(HeaderName, HeaderValue); 2] = [
 /// What the names of headers begin with that are meant for this server.
 const OWN_HEADERS: &str = "x-aimock-";
 
-/// What stands before any endpoint, for clients that cannot set `X-Test-Id`: `/__test/{id}/…`.
-const TEST_PREFIX: &str = "/__test/";
-
-/// Answers one request.
+/// Answers one request; says when all of it has come.
 ///
 /// # Errors
 /// [`Broken`]: the connection is to be closed without an answer.
-pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Broken> {
+pub async fn handle(
+    app: Rc<App>,
+    request: hyper::Request<Incoming>,
+    connection: &Flushes,
+) -> Result<Response<Body>, Broken> {
     let started = Instant::now();
     let (head, incoming) = request.into_parts();
     let own = control::is_control(head.uri.path());
     let readers = match app.guard.admit(door(&app, own, &head), &head) {
         Ok(readers) => readers,
-        Err(refusal) => return Ok(refuse(&app, &head, incoming, &refusal).await),
+        Err(refusal) => {
+            let response = refuse(&app, &head, incoming, &refusal).await;
+            connection.arrived();
+            return Ok(response);
+        }
     };
-    let body = read(incoming, app.config.max_body_bytes).await?;
+    if let Some(refusal) = refuse_head(&head) {
+        connection.arrived();
+        return Ok(for_pages(refusal, &readers));
+    }
+    let body = read(&app, incoming).await;
+    connection.arrived();
+    if body == Err(Unread::Gone) {
+        return Err(Broken);
+    }
     if guard::is_preflight(&head) {
         return Ok(for_pages(preflight(&head.headers), &readers));
     }
     if own {
         let answer = match body {
-            Some(body) => control::answer(&app, &head, &body),
-            None => too_large(&app, None),
+            Ok(body) => control::answer(&app, &head, &body),
+            Err(unread) => closing(None, &unread.error(&app)),
         };
         return Ok(for_pages(answer, &readers));
     }
@@ -86,11 +104,11 @@ pub async fn handle(app: Rc<App>, request: hyper::Request<Incoming>) -> Result<R
     let checked = readers.are_checked();
     let exchange = Exchange { checked, ..Exchange::new(&app, &head, body.clone().unwrap_or_default(), started) };
     let answer = match body {
-        Some(_) => exchange.run().await,
-        None => {
-            let why = "the request's body is longer than --max-body-bytes".to_owned();
-            let response = too_large(&app, Some(&exchange.matched));
-            Ok(exchange.finish(response, Outcome::miss(why)))
+        Ok(_) => exchange.run().await,
+        Err(unread) => {
+            let error = unread.error(&app);
+            let response = closing(Some(&exchange.matched), &error);
+            Ok(exchange.finish(response, Outcome::miss(error.message)))
         }
     };
     answer.map(|answer| for_pages(answer, &readers))
@@ -103,6 +121,36 @@ fn door(app: &App, own: bool, head: &Parts) -> Door {
         false if !app.recording.borrow().forwards() => Door::Replay,
         _ => Door::Guarded,
     }
+}
+
+/// The answer to a request whose head alone is reason enough to read no further.
+fn refuse_head(head: &Parts) -> Option<Response<Body>> {
+    // Which of two hosts is meant nobody can say: <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>
+    let two_hosts = head.headers.get_all(header::HOST).iter().nth(1).is_some();
+    two_hosts.then(|| refusal(head, 400, "invalid_request", "the request has two host headers"))
+}
+
+/// The answer to a request for which there is no room.
+pub fn turn_away(app: &App, head: &Parts) -> Response<Body> {
+    let why = "there are more connections than --max-connections allows, and none of them is idle";
+    app.warn_once(why);
+    let response = refusal(head, 503, "overloaded", why);
+    // Pages that may not ask may not read this either.
+    match app.guard.admit(door(app, control::is_control(head.uri.path()), head), head) {
+        Ok(readers) => for_pages(response, &readers),
+        Err(_) => response,
+    }
+}
+
+/// An error for a request that is looked at no further; in no provider's journal.
+fn refusal(head: &Parts, status: u16, code: &str, message: &str) -> Response<Body> {
+    let retry_after = (status == 503).then_some(intake::RETRY_AFTER_SECONDS);
+    let (message, code) = (message.to_owned(), Some(code.to_owned()));
+    let error = ErrorAnswer { status, message, code, retry_after, ..ErrorAnswer::default() };
+    let (method, path) = (head.method.as_str(), split_test(head.uri.path()).1);
+    let matched =
+        provider::route(&Head { method, path, query: head.uri.query().unwrap_or(""), headers: &head.headers });
+    closing(Some(&matched).filter(|_| !control::is_control(path)), &error)
 }
 
 /// What happened, for the journal and the answer's headers.
@@ -150,11 +198,7 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     fn new(app: &'a Rc<App>, parts: &'a Parts, body: Bytes, started: Instant) -> Self {
-        let (test_id, path) = match parts.uri.path().strip_prefix(TEST_PREFIX).and_then(|rest| rest.split_once('/')) {
-            // The slash that ends the id begins the path.
-            Some((id, _)) => (Some(id), &parts.uri.path()[TEST_PREFIX.len() + id.len()..]),
-            None => (None, parts.uri.path()),
-        };
+        let (test_id, path) = split_test(parts.uri.path());
         let query = parts.uri.query().unwrap_or("");
         let in_path = test_id.and_then(|id| scope(provider::percent_decode(id).as_bytes(), &app.redactor));
         let head = Head { method: parts.method.as_str(), path, query, headers: &parts.headers };
@@ -376,12 +420,17 @@ impl<'a> Exchange<'a> {
         drop(table);
         let outcome = Outcome { fixture: Some(fixture_origin), explanation, ..Outcome::of(Source::Fixture) };
         let endpoint = Endpoint { provider: self.matched.provider, codec: self.matched.codec, request };
-        let response = match &fixture.wire {
+        let mut response = match &fixture.wire {
             Some(wire) if wire.endpoint == self.wire_endpoint(request.framing) && replay::unedited(&fixture) => {
                 replay::wire(wire, &fixture.playback, &self.manner())
             }
             _ => replay::respond(&fixture, &endpoint, &self.manner()),
         };
+        if let (Answer::Raw(RawAnswer { body: RawBody::Absent(length), .. }), "HEAD") =
+            (&fixture.answer, self.head.method)
+        {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(*length));
+        }
         self.finish(response, outcome)
     }
 

@@ -7,10 +7,10 @@ use aimock::provider;
 use aimock::upstream::BaseUrl;
 use aimock::{Error, Mock};
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,16 +40,16 @@ impl Folder {
         path
     }
 
-    /// Every file at any depth with its content, dot files included.
+    /// Every regular file at any depth with its content, dot files included.
     pub fn files(&self) -> Vec<(PathBuf, String)> {
         let mut found = Vec::new();
         let mut folders = vec![self.0.clone()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
                 let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path); // and not what a link leads to
+                } else if path.is_file() {
                     // A temporary file may be gone by now.
                     let Ok(bytes) = std::fs::read(&path) else { continue };
                     found.push((path, String::from_utf8_lossy(&bytes).into_owned()));
@@ -212,6 +212,10 @@ impl Program {
         assert!(sent.success());
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn close_stdin(&mut self) {
         self.child.stdin = None;
     }
@@ -242,5 +246,63 @@ impl Drop for Program {
         // It may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A pipe that takes nothing more.
+pub fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("a pipe can be made not to block");
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("and to block");
+    (reader, writer)
+}
+
+/// A server whose output goes where the test says; killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Running {
+    /// Starts a server on a port that is free, and waits until it accepts connections.
+    pub fn start(args: &[&str], set: impl FnOnce(&mut Command)) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let mut command = program(&["--port", &free.port().to_string()]);
+        command.args(args).stdin(Stdio::null());
+        set(&mut command);
+        let running = Running { child: command.spawn().expect("a program that starts"), address: free };
+        let start = Instant::now();
+        while TcpStream::connect(free).is_err() {
+            assert!(start.elapsed() < LIMIT, "nobody listens");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        running
+    }
+
+    pub fn stop(mut self, signal: &str) -> ExitStatus {
+        let kill = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        assert!(kill.expect("kill is installed").success());
+        ended(&mut self.child)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a process has ended.
+pub fn ended(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        assert!(start.elapsed() < LIMIT, "the program does not end");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -186,6 +186,7 @@ fn different_raw(raw: &RawAnswer, content_type: &str, body: &[u8]) -> Vec<String
     let same = match &raw.body {
         RawBody::Bytes(bytes) => bytes == body,
         RawBody::Json(json) => serde_json::from_slice::<Value>(body).is_ok_and(|back| back == *json),
+        RawBody::Absent(_) => body.is_empty(),
     };
     let mut faults = Vec::new();
     if !same {
