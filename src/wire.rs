@@ -2,7 +2,7 @@
 
 use crate::fixture::Wire;
 use crate::frame::{Decoder, Framing, Status};
-use crate::redact::{Redactor, is_secret_header};
+use crate::redact::{REDACTED, Redactor};
 use crate::request::canonical::Hash;
 use crate::upstream::relay_headers;
 use base64::Engine as _;
@@ -25,12 +25,12 @@ pub struct WireTee {
 impl WireTee {
     /// Begins with an answer's head; its headers are kept without secrets.
     pub fn new(status: u16, headers: &HeaderMap, redactor: &Redactor) -> Self {
-        let kept = |name: &str| !matches!(name, "content-length" | "date") && !is_secret_header(name);
         let headers = relay_headers(headers);
-        let headers = headers
-            .iter()
-            .filter(|(name, _)| kept(name.as_str()))
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), redactor.redact(value.to_str().ok()?).into())));
+        let kept = headers.iter().filter(|(name, _)| !matches!(name.as_str(), "content-length" | "date"));
+        let headers = kept.filter_map(|(name, value)| {
+            let shown = redactor.shown_header(name.as_str(), value.to_str().ok()?)?;
+            Some((name.as_str().to_owned(), shown.into_owned()))
+        });
         WireTee { status, headers: headers.collect(), chunks: Vec::new(), bytes: 0 }
     }
 
@@ -127,9 +127,21 @@ impl Pieces {
     /// Whether redaction piece by piece left of these texts what redaction as a whole would leave: a secret that lies
     /// across several pieces is not gone with some of them.
     pub fn are_safe_as(&self, redacted: &Pieces, redactor: &Redactor) -> bool {
+        // One that was replaced piece by piece has left several markers: an empty text between each two.
+        let marks = |text: &str| {
+            let between = text.split(REDACTED).map(str::to_owned).collect::<Vec<_>>();
+            between
+                .into_iter()
+                .enumerate()
+                .filter(|(i, t)| *i == 0 || !t.is_empty())
+                .map(|(_, t)| t)
+                .collect::<Vec<_>>()
+        };
         self.texts.iter().all(|(place, text)| {
             let left = redacted.texts.get(place).or_else(|| redacted.texts.get(&*redactor.redact(place)));
-            left.is_some_and(|left| *left == redactor.redact(text))
+            // What was replaced by its member's name has left nothing.
+            let gone = |left: &String| left.replace(REDACTED, "").is_empty();
+            left.is_some_and(|left| gone(left) || marks(left) == marks(&redactor.redact(text)))
         })
     }
 
