@@ -403,7 +403,10 @@ impl App {
     }
 
     /// Notes a request and its answer.
-    pub fn observe(&self, entry: Entry) {
+    pub fn observe(&self, mut entry: Entry) {
+        if let Some(why) = &mut entry.answered.explanation {
+            self.redactor.redact_string(why);
+        }
         let answered = &entry.answered;
         let mut counts = self.counts.borrow_mut();
         counts.note(&entry);

@@ -83,8 +83,8 @@ pub fn bytes_of<'f>(wire: &Wire, frame: &'f str) -> Cow<'f, [u8]> {
     }
 }
 
-/// Whether a body holds a secret: as it stands, or put together from pieces that several frames have at the same
-/// place.
+/// Whether a body holds a secret: as it stands, under a member's name, or put together from pieces that several frames
+/// have at the same place.
 pub fn holds_secret(body: &[u8], framing: Framing, redactor: &Redactor) -> bool {
     if redactor.is_off() {
         return false;
@@ -92,7 +92,32 @@ pub fn holds_secret(body: &[u8], framing: Framing, redactor: &Redactor) -> bool 
     if redactor.redact_bytes(body).is_some() {
         return true;
     }
-    Pieces::of(body, framing).texts.values().any(|text| redactor.finds(text))
+    let (mut pieces, mut found) = (Pieces::default(), false);
+    each_frame(body, framing, |data| {
+        each_value(data, |mut value| {
+            pieces.take("", &value);
+            found |= redactor.redact_json(&mut value);
+        });
+    });
+    found || pieces.texts.values().any(|text| redactor.finds(text))
+}
+
+fn each_frame(body: &[u8], framing: Framing, mut each: impl FnMut(&[u8])) {
+    let mut decoder = Decoder::new(framing);
+    let mut rest = body;
+    while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
+        each(frame.data);
+        rest = &rest[used..];
+    }
+    if let Ok(Some(frame)) = decoder.end() {
+        each(frame.data);
+    }
+}
+
+fn each_value(data: &[u8], each: impl FnMut(Value)) {
+    let text = data.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    values.map_while(Result::ok).for_each(each);
 }
 
 /// The texts of many JSON values, those at the same place joined.
@@ -105,15 +130,7 @@ impl Pieces {
     /// The texts of a body's frames.
     pub fn of(body: &[u8], framing: Framing) -> Self {
         let mut pieces = Pieces::default();
-        let mut decoder = Decoder::new(framing);
-        let mut rest = body;
-        while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
-            pieces.take_frame(frame.data);
-            rest = &rest[used..];
-        }
-        if let Ok(Some(frame)) = decoder.end() {
-            pieces.take_frame(frame.data);
-        }
+        each_frame(body, framing, |data| pieces.take_frame(data));
         pieces
     }
 
@@ -146,11 +163,7 @@ impl Pieces {
     }
 
     fn take_frame(&mut self, data: &[u8]) {
-        let text = data.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        for value in values.map_while(Result::ok) {
-            self.take("", &value);
-        }
+        each_value(data, |value| self.take("", &value));
     }
 
     fn take(&mut self, place: &str, value: &Value) {
@@ -212,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_replaced_by_its_name_or_piece_by_piece_is_gone() {
+        let r = Redactor::default();
+        let safe = |mut value: Value| {
+            let before = Pieces::of_json(&value);
+            r.redact_json(&mut value);
+            before.are_safe_as(&Pieces::of_json(&value), &r)
+        };
+        let key = ["sk-", "0123456789abcdef"].concat();
+        assert!(safe(serde_json::json!({"api_key": "0123456789abcdef", "headers": {"x-api-key": "a"}})));
+        assert!(safe(serde_json::json!([{"api_key": "0123456789abcdef"}, {"api_key": "f0123456789abcde"}])));
+        assert!(safe(serde_json::json!([key, key, " and ", key])));
+        assert!(!safe(serde_json::json!([key[..9], key[9..]])));
+        assert!(!safe(serde_json::json!([key, "ghij"])), "the rest of it stays");
+    }
+
+    #[test]
     fn secrets_are_found_across_frames() {
         let r = Redactor::default();
         let found = |framing, body: &str| holds_secret(body.as_bytes(), framing, &r);
@@ -226,5 +255,6 @@ mod tests {
         let inner = STANDARD.encode(r#"{"text":"sk-0123456789abcdef"}"#);
         assert!(found(Framing::Ndjson, &format!("{{\"bytes\":\"{inner}\"}}\n")));
         assert!(!found(Framing::Ndjson, "{\"bytes\":\"aGk=\"}\nnot json\n"));
+        assert!(found(Framing::Whole, r#"{"tools":[{"type":"mcp","authorization":"swordfish"}]}"#));
     }
 }

@@ -370,12 +370,11 @@ fn run(bytes: &[u8], of: fn(u8) -> bool) -> usize {
     bytes.iter().take_while(|b| of(**b)).count()
 }
 
-/// Whether what stands between the lines of a private key is one, and not a hint.
+/// Whether what stands between the lines of a private key is one, and not a hint. Its first word may follow an escape.
 fn holds_key(body: &[u8]) -> bool {
+    let begins = |word: &[u8]| [&b"MI"[..], b"MC", b"MH", b"b3B", b"lQ"].iter().any(|begin| word.starts_with(begin));
     let mut words = body.split(|b| !is_base64(*b));
-    words.any(|word| {
-        word.len() >= 24 || [&b"MI"[..], b"MC", b"MH", b"b3B", b"lQ"].iter().any(|begin| word.starts_with(begin))
-    })
+    words.any(|word| word.len() >= 24 || begins(word) || word.strip_prefix(b"n").is_some_and(begins))
 }
 
 /// How far a private key goes that has no end: to the line that is not full.

@@ -199,10 +199,8 @@ impl Redactor {
         for (i, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
             safe.push(if i == 0 { '?' } else { '&' });
             match pair.split_once('=') {
-                Some((name, _)) if is_secret_query(name) => {
-                    safe.push_str(name);
-                    safe.push('=');
-                    safe.push_str(REDACTED);
+                Some((name, value)) if shown::is_secret_parameter(path, name, value) => {
+                    safe.push_str(&format!("{name}={REDACTED}"));
                 }
                 _ => safe.push_str(pair),
             }
@@ -212,8 +210,11 @@ impl Redactor {
 
     /// A path with its query as recordings match it: sorted, without secret parameters, other secrets replaced.
     pub fn match_target(&self, path: &str, query: &str) -> String {
-        let name = |pair: &&str| !is_secret_query(pair.split('=').next().unwrap_or(""));
-        let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).filter(name).collect();
+        let kept = |pair: &&str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            !pair.is_empty() && !shown::is_secret_parameter(path, name, value)
+        };
+        let mut pairs: Vec<&str> = query.split('&').filter(kept).collect();
         pairs.sort_unstable();
         self.safe_target(&if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) })
     }

@@ -1,9 +1,10 @@
 //! What of a message's head is shown: in the journal, in recordings of the wire, in targets.
 
-use super::looks::is_plain;
+use super::looks::{is_plain, is_wordy};
 use super::names::{self, Kind};
 use super::{REDACTED, Redactor};
-use crate::provider::{PROVIDERS, percent_decode};
+use crate::provider::{Head, PROVIDERS, Provider, percent_decode};
+use hyper::HeaderMap;
 use std::borrow::Cow;
 
 /// Words of a header's name that carries a credential.
@@ -152,21 +153,30 @@ const SECRET_QUERY: &[&str] = &["sig", "signature", "x-amz-credential", "hmac"];
 /// Whether a header of this name (lower case) carries a credential: by its words, or because a provider's does.
 pub fn is_secret_header(name: &str) -> bool {
     let word = |word: &str| SECRET_WORDS.contains(&word);
-    let own = |p: &&crate::provider::Provider| p.credential.header == name || p.secret_headers.contains(&name);
+    let own = |p: &&Provider| p.credential.header == name || p.secret_headers.contains(&name);
     (name.split(['-', '_']).any(word) && !NO_SECRETS.contains(&name))
         || matches!(names::kind(name.as_bytes()), Some(Kind::Key | Kind::Password))
         || PROVIDERS.iter().any(own)
 }
 
-/// Whether a query parameter of this name carries a credential.
+/// Whether a query parameter of this name carries a credential, whatever its value is.
 pub fn is_secret_query(name: &str) -> bool {
     let name = percent_decode(name);
-    let by_name = match names::kind(name.as_bytes()) {
-        Some(Kind::InUrl) => SECRET_QUERY.iter().any(|known| name.to_ascii_lowercase().ends_with(known)),
+    let told = |known: &&str| name.to_ascii_lowercase().ends_with(known);
+    match names::kind(name.as_bytes()) {
+        None | Some(Kind::InUrl) => SECRET_QUERY.iter().any(told),
         Some(_) => true,
-        None => SECRET_QUERY.iter().any(|known| name.eq_ignore_ascii_case(known)),
-    };
-    by_name || PROVIDERS.iter().any(|p| p.secret_query.contains(&&*name))
+    }
+}
+
+/// Whether this parameter of a request carries a credential. A provider's `key` is one in its own paths; elsewhere it
+/// may be what is asked for.
+pub(super) fn is_secret_parameter(path: &str, name: &str, value: &str) -> bool {
+    let head = Head { method: "", path, query: "", headers: &HeaderMap::new() };
+    let decoded = percent_decode(name);
+    let own =
+        |p: &&Provider| p.secret_query.contains(&&*decoded) && (!is_wordy(value.as_bytes()) || (p.claims)(&head) > 0);
+    is_secret_query(name) || PROVIDERS.iter().copied().any(|p| own(&p))
 }
 
 impl Redactor {
@@ -221,16 +231,19 @@ mod tests {
 
     #[test]
     fn parameters_are_told_by_their_names() {
-        for name in
-            "key api_key access_token token sig X-Amz-Signature X-Amz-Security-Token X-Amz-Credential api%5Fkey \
+        for name in "api_key access_token token sig X-Amz-Signature X-Amz-Security-Token X-Amz-Credential api%5Fkey \
                      subscription-key password client_secret auth"
-                .split_whitespace()
+            .split_whitespace()
         {
             assert!(is_secret_query(name), "{name}");
         }
-        for name in ["alt", "api-version", "pageToken", "after", "limit", "code", "model", "q", "cursor", "max_tokens"]
+        for name in
+            ["alt", "api-version", "pageToken", "key", "after", "limit", "code", "model", "q", "cursor", "max_tokens"]
         {
             assert!(!is_secret_query(name), "{name}");
         }
+        assert!(is_secret_parameter("/v1beta/files", "key", "test"), "a provider's own");
+        assert!(is_secret_parameter("/kv", "key", "q7Zt04mBx9Lw2Hc8Vn5r1Yd6"));
+        assert!(!is_secret_parameter("/kv", "key", "shoes"));
     }
 }

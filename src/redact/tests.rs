@@ -234,12 +234,13 @@ fn targets_lose_their_secrets() {
     let r = Redactor::default();
     let key = format!("sk-{}", opaque());
     let coded = key.replace('-', "%2D").replace('q', "%71");
-    let target = format!("/v1/x?b=1&key=abc&a={coded}&token=x&subscription-key=y&code=200");
-    let safe = "/v1/x?b=1&key=[redacted]&a=[redacted]&token=[redacted]&subscription-key=[redacted]&code=200";
+    let target = format!("/v1beta/x?b=1&key=abc&a={coded}&token=x&subscription-key=y&code=200");
+    let safe = "/v1beta/x?b=1&key=[redacted]&a=[redacted]&token=[redacted]&subscription-key=[redacted]&code=200";
     assert_eq!(r.safe_target(&target), safe);
     assert_eq!(r.safe_target(safe), safe, "twice");
-    assert_eq!(r.match_target("/v1/x", "b=1&key=abc&a=2"), "/v1/x?a=2&b=1");
-    assert_eq!(r.match_target(&format!("/v1/{coded}"), "key=abc"), "/v1/[redacted]");
+    assert_eq!(r.match_target("/v1beta/x", "b=1&key=abc&a=2&token=x"), "/v1beta/x?a=2&b=1");
+    assert_eq!(r.match_target(&format!("/v1beta/{coded}"), "key=abc"), "/v1beta/[redacted]");
+    assert_ne!(r.match_target("/kv", "key=shoes"), r.match_target("/kv", "key=boots"));
     assert_eq!(r.safe_target("/v1/a%20b"), "/v1/a%20b");
 }
 
