@@ -1,9 +1,12 @@
 //! Where the secrets of a text stand: one pass over its bytes, that stops only where three of them may begin one.
 
 use super::REDACTED;
-use super::looks::{is_base64, is_basic, is_key, is_opaque, is_password, is_placeholder, is_random, starts_with};
+use super::looks::{
+    has_odd_case, is_base64, is_basic, is_key, is_opaque, is_password, is_placeholder, is_random, starts_with,
+};
 use super::names::{self, Kind, MAX_NAME_BYTES};
 use super::shapes::{SHAPES, Shape};
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Most white space on either side of what stands between a name and its value, in bytes.
@@ -24,26 +27,29 @@ const BLOB_BYTES: usize = 48;
 /// What may stand between a scheme's name and its token in an `authorization`.
 const SCHEMES: [&[u8]; 8] = [b"bearer", b"basic", b"token", b"apikey", b"api-key", b"key", b"jwt", b"aws4-hmac-sha256"];
 
-/// The secrets in a text, in order and apart from each other.
-pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
+/// Bytes that are looked at again for each byte of a text, and beside them: so much is between all that a text of
+/// people or machines has, and what was made to keep us busy.
+const MAX_LOOKS: usize = 8;
+const FREE_LOOKS: usize = 256 * 1024;
+
+/// The secrets in a text, in order and apart from each other; `None` where it would take too long to tell.
+pub(super) fn secrets(text: &str) -> Option<Vec<Range<usize>>> {
     let bytes = text.as_bytes();
+    let looks = Cell::new(bytes.len() * MAX_LOOKS + FREE_LOOKS);
     let mut found = Vec::new();
     let (mut kept, mut at) = (0, 0);
     while let Some(begin) = BEGINS.next(bytes, at) {
         at = begin + 1;
-        let here = Here { bytes, kept, at: begin };
+        let here = Here { bytes, kept, at: begin, looks: &looks };
         if let Some(secret) = here.secret().filter(|secret| secret.start >= kept && secret.end > begin) {
             (kept, at) = (secret.end, secret.end);
             found.push(secret);
         }
+        if looks.get() == 0 {
+            return None;
+        }
     }
-    found
-}
-
-/// Whether a text begins with what has a shape.
-pub(super) fn begins(text: &str) -> bool {
-    let here = Here { bytes: text.as_bytes(), kept: 0, at: 0 };
-    !text.is_empty() && (here.shape().is_some() || here.web_token().is_some())
+    Some(found)
 }
 
 /// A value that stands under a name, as far as it is secret.
@@ -201,9 +207,16 @@ struct Here<'t> {
     bytes: &'t [u8],
     kept: usize,
     at: usize,
+    /// Bytes that may still be looked at.
+    looks: &'t Cell<usize>,
 }
 
 impl Here<'_> {
+    /// Counts bytes that are looked at here and may be looked at again.
+    fn look(&self, bytes: usize) {
+        self.looks.set(self.looks.get().saturating_sub(bytes));
+    }
+
     fn rest(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
@@ -234,6 +247,7 @@ impl Here<'_> {
         let rest = self.rest();
         PREFIXES.beginning(rest).find_map(|(shape, prefix)| {
             let all = run(&rest[prefix..], shape.body);
+            self.look(all);
             // A full stop ends a sentence.
             let body = rest[prefix..prefix + all].trim_suffix_dots();
             let next = rest.get(prefix + body.len()).copied();
@@ -254,15 +268,18 @@ impl Here<'_> {
         }
     }
 
-    /// Whether this is the inside of data in base64, where any letters may come.
+    /// Whether this is the inside of data in base64, where any letters may come: much of it stands before, or a little
+    /// that is no word, joined as it joins.
     fn in_blob(&self) -> bool {
         let before = self.before();
-        let Some(data) = before.len().checked_sub(BLOB_BYTES).map(|from| &before[from..]) else { return false };
+        let data = &before[before.len().saturating_sub(BLOB_BYTES)..];
         let count = |of: fn(&u8) -> bool| data.iter().filter(|b| of(b)).count();
-        let all = data.iter().all(|b| is_base64(*b));
-        all && count(u8::is_ascii_digit) >= 2
-            && count(u8::is_ascii_uppercase) >= 4
-            && count(u8::is_ascii_lowercase) >= 4
+        let (upper, lower, digits) = (u8::is_ascii_uppercase, u8::is_ascii_lowercase, u8::is_ascii_digit);
+        if data.len() == BLOB_BYTES && data.iter().all(|b| is_base64(*b)) {
+            return count(digits) >= 2 && count(upper) >= 4 && count(lower) >= 4;
+        }
+        let joined = data.iter().rev().take_while(|b| is_base64(**b) && **b != b'/' && **b != b'=').count();
+        matches!(data.last(), Some(b'-' | b'_' | b'+')) && has_odd_case(&data[data.len() - joined..])
     }
 
     /// What follows `Bearer ` or `Basic `.
@@ -274,6 +291,7 @@ impl Here<'_> {
             () => return self.shape(),
         };
         let len = run(&rest[start..], |b| is_base64(b) || matches!(b, b'.' | b'~'));
+        self.look(len);
         let token = rest[start..start + len].trim_suffix_dots();
         let secret = if basic { is_basic(token) } else { is_random(token) && !is_placeholder(token) };
         (self.begins_word() && secret).then_some(self.at + start..self.at + start + token.len())
@@ -287,6 +305,7 @@ impl Here<'_> {
         }
         let rest = self.rest();
         let len = run(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        self.look(len);
         let token = rest[..len].trim_suffix_dots();
         let parts: Vec<&[u8]> = token.split(|b| *b == b'.').take(6).collect();
         let coded = |part: &[u8]| part.len() >= 10 && part.starts_with(b"eyJ");
@@ -319,6 +338,7 @@ impl Here<'_> {
         let head = 11 + memchr::memmem::find(&kind[..kind.len().min(80)], b"-----")? + 5;
         memchr::memmem::find(&rest[..head], b"PRIVATE KEY")?;
         let body = &rest[head..];
+        self.look(body.len());
         let end = memchr::memmem::find(body, b"-----END ").and_then(|end| {
             let close = memchr::memmem::find(&body[end + 9..], b"-----")?;
             holds_key(&body[..end]).then_some(end + 9 + close + 5)
@@ -334,8 +354,8 @@ impl Here<'_> {
         let ends = |b: &u8| {
             b.is_ascii_whitespace() || matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
         };
-        let all = &self.bytes[start..];
-        let all = &all[..all.iter().position(ends).unwrap_or(all.len()).min(MAX_VALUE_BYTES)];
+        let all = upto(&self.bytes[start..], ends)?;
+        self.look(all.len());
         let host = all.iter().rposition(|b| *b == b'@')?;
         let colon = all[..host].iter().position(|b| *b == b':').unwrap_or(host);
         let (user, password) = (&all[..colon], all[..host].get(colon + 1..).unwrap_or(b""));
@@ -347,11 +367,11 @@ impl Here<'_> {
         }
         // A variable, a template, `YOUR_PASSWORD`: but the word `password` may be one.
         let hint = |text: &[u8]| {
-            matches!(text[0], b'$' | b'%')
+            matches!(text, [b'$' | b'%', ..])
                 || starts_with(text, b"your")
-                || text.iter().any(|b| matches!(b, b'{' | b'*'))
+                || text.iter().any(|b| matches!(b, b'{' | b'*' | b'['))
         };
-        (!constant && !hint(password)).then_some(start + colon + 1..start + host)
+        (!constant && !hint(password) && !hint(user)).then_some(start + colon + 1..start + host)
     }
 }
 
@@ -364,6 +384,13 @@ impl TrimDots for [u8] {
         let dots = self.iter().rev().take_while(|b| **b == b'.').count();
         &self[..self.len() - dots]
     }
+}
+
+/// What stands before a byte that ends it, or before the end; `None` where it is longer than a value may be.
+fn upto(bytes: &[u8], ends: impl Fn(&u8) -> bool) -> Option<&[u8]> {
+    let near = &bytes[..bytes.len().min(MAX_VALUE_BYTES)];
+    let len = near.iter().position(ends).or((near.len() == bytes.len()).then_some(near.len()))?;
+    Some(&near[..len])
 }
 
 fn run(bytes: &[u8], of: fn(u8) -> bool) -> usize {
@@ -430,7 +457,9 @@ impl<'t> Here<'t> {
         };
         let assigned = self.bytes[self.at] == b'=';
         let in_url = assigned && name.tight && name.begins_parameter();
-        if kind == Kind::InUrl && !(in_url || (assigned && name.tight && name.name.ends_with(b"ignature"))) {
+        // `Signature=…` of an AWS header.
+        let signs = assigned && name.tight && name.name.ends_with(b"Signature");
+        if kind == Kind::InUrl && !in_url && !signs {
             return None;
         }
         if kind == Kind::Cookie {
@@ -438,13 +467,15 @@ impl<'t> Here<'t> {
         }
         let value = self.value(self.at + separator)?;
         // JSON has its texts in quotes; what has none is a number or another constant.
-        if name.quoted && !value.quoted && !assigned {
+        if (name.quoted && !value.quoted && !assigned) || (kind == Kind::InUrl && !in_url && value.quoted) {
             return None;
         }
         let setting = assigned && name.tight && !name.name.iter().any(u8::is_ascii_lowercase);
         let value = Value { bare: !value.quoted && !in_url && !setting, ..value };
         let scheme = kind == Kind::Authorization && !value.quoted && is_scheme(value.text());
         let value = if scheme { Value { bare: false, ..self.value(value.at.end)? } } else { value };
+        // A URL has no room for words about tokens.
+        let kind = if in_url && (kind == Kind::Token || name.signs()) { Kind::Key } else { kind };
         value.secret(kind)
     }
 
@@ -487,12 +518,16 @@ impl<'t> Here<'t> {
         let escapes = bytes[from + letter..].iter().take_while(|b| **b == b'\\').count();
         let start = from + letter + escapes;
         match bytes.get(start) {
-            Some(quote @ (b'"' | b'\'' | b'`')) => quoted_value(bytes, start + 1, *quote, escapes),
+            Some(quote @ (b'"' | b'\'' | b'`')) => {
+                let value = quoted_value(bytes, start + 1, *quote, escapes);
+                self.look(value.as_ref().map_or(MAX_VALUE_BYTES, |value| value.at.len()));
+                value
+            }
             _ if escapes > 0 => None,
             _ => {
                 let ends = |b: &u8| b.is_ascii_whitespace() || b"\"'`,;&|<>(){}[]\\".contains(b);
-                let len = bytes[from..].iter().take(MAX_VALUE_BYTES).position(ends);
-                let len = len.unwrap_or((bytes.len() - from).min(MAX_VALUE_BYTES));
+                let len = upto(&bytes[from..], ends)?.len();
+                self.look(len);
                 let calls = matches!(bytes.get(from + len), Some(b'(' | b'['));
                 let end = from + bytes[from..from + len].trim_suffix_dots().len();
                 // What goes on is a call or an index.
@@ -504,9 +539,10 @@ impl<'t> Here<'t> {
     /// What stands in an element that is named so: `<password>…</password>`.
     fn element(&self) -> Option<Range<usize>> {
         let name = self.name().filter(|name| name.tight && name.before.ends_with(b"<"))?;
-        let kind = names::kind(name.name)?;
+        let kind = names::kind(name.name).filter(|kind| *kind != Kind::InUrl)?;
         let rest = &self.bytes[self.at + 1..];
         let len = rest.iter().take(MAX_VALUE_BYTES).position(|b| *b == b'<')?;
+        self.look(len);
         let value = Value { bytes: self.bytes, at: self.at + 1..self.at + 1 + len, quoted: true, bare: false };
         value.secret(kind)
     }
@@ -526,13 +562,18 @@ impl<'t> Here<'t> {
         let from = self.at + separator;
         let from = from + run(&self.bytes[from..], |b| matches!(b, b' ' | b'"' | b'\\'));
         let ends = |b: &u8| matches!(b, b'\n' | b'\r' | b'"' | b'\'' | b'`' | b'\\');
-        let all = &self.bytes[from..];
-        let all = &all[..all.iter().take(MAX_VALUE_BYTES).position(ends).unwrap_or(all.len().min(MAX_VALUE_BYTES))];
+        let all = upto(&self.bytes[from..], ends)?;
+        self.look(all.len());
         holds_cookie(all).then_some(from..from + all.len())
     }
 }
 
 impl Name<'_> {
+    /// Whether it is that of a signature.
+    fn signs(&self) -> bool {
+        [&b"sig"[..], b"ignature", b"hmac"].iter().any(|end| self.name.to_ascii_lowercase().ends_with(end))
+    }
+
     /// Whether it begins a parameter of a URL.
     fn begins_parameter(&self) -> bool {
         let before = self.before;
@@ -580,18 +621,19 @@ fn holds_cookie(text: &[u8]) -> bool {
     })
 }
 
-/// Up to the quote that ends it: one with no more escapes before it than the first.
+/// Up to the quote that ends it: one with as many escapes before it as the first, or with so many more as the
+/// backslashes take that the value ends with. One with fewer ends what the value stands in.
 fn quoted_value(bytes: &[u8], start: usize, quote: u8, escapes: usize) -> Option<Value<'_>> {
     let all = &bytes[start..bytes.len().min(start + MAX_VALUE_BYTES)];
     let mut from = 0;
     loop {
         let at = from + all[from..].iter().position(|b| *b == quote || *b == b'\n')?;
-        let before = all[..at].iter().rev().take_while(|b| **b == b'\\').count();
         if all[at] == b'\n' {
             return None;
         }
-        if before <= escapes {
-            return Some(Value { bytes, at: start..start + at - before, quoted: true, bare: false });
+        let before = all[..at].iter().rev().take_while(|b| **b == b'\\').count();
+        if before < escapes || before % (2 * (escapes + 1)) == escapes {
+            return Some(Value { bytes, at: start..start + at - before.min(escapes), quoted: true, bare: false });
         }
         from = at + 1;
     }

@@ -80,7 +80,7 @@ pub(super) fn is_wordy(text: &[u8]) -> bool {
     let word = |run: &[u8]| {
         let tail = run.iter().rev().take_while(|b| b.is_ascii_digit()).count();
         let head = run.iter().take_while(|b| b.is_ascii_digit()).count();
-        let plain = |letters: &[u8]| letters.len() <= 20 && letters.iter().all(u8::is_ascii_alphabetic);
+        let plain = |letters: &[u8]| letters.len() < MIN_MIXED_RUN && letters.iter().all(u8::is_ascii_alphabetic);
         (tail == run.len() && tail <= 4)
             || (tail <= 2 && plain(&run[..run.len() - tail]))
             || (head <= 2 && run.len() - head <= 2 && plain(&run[head..]))
@@ -113,14 +113,31 @@ pub(super) fn is_key(text: &[u8], bare: bool) -> bool {
     }
     match (digits(text), letters(text)) {
         (_, 0) => false,
-        (0, _) => !bare && (runs(text).any(|run| run.len() >= 20) || text.ends_with(b"=")),
+        _ if bare && is_type(text, 4) => false,
+        (0, _) => !bare && (runs(text).any(is_one_long_word) || text.ends_with(b"=")),
         _ => true,
     }
 }
 
+/// Capitals where no word has them: alone in it, and no two small letters after.
+pub(super) fn has_odd_case(text: &[u8]) -> bool {
+    runs(text).any(|run| {
+        let upper = |i: usize| run.get(i).is_some_and(u8::is_ascii_uppercase);
+        let lower = |i: usize| run.get(i).is_some_and(u8::is_ascii_lowercase);
+        let alone = |i: usize| upper(i) && !upper(i + 1) && !upper(i.wrapping_sub(1));
+        (0..run.len()).any(lower) && (0..run.len()).any(|i| alone(i) && !(lower(i + 1) && lower(i + 2)))
+    })
+}
+
+/// As no language has them, in capitals or small letters alone.
+fn is_one_long_word(run: &[u8]) -> bool {
+    run.len() >= MIN_MIXED_RUN && (run.iter().all(u8::is_ascii_lowercase) || run.iter().all(u8::is_ascii_uppercase))
+}
+
 /// A password, where a name says that this is one.
 pub(super) fn is_password(text: &[u8], bare: bool) -> bool {
-    if text.len() < MIN_PASSWORD_BYTES || has_space(text) || is_placeholder(text) || is_code(text, bare) {
+    let path = [&b"/"[..], b"~/", b"./"].iter().any(|begin| text.starts_with(begin));
+    if text.len() < MIN_PASSWORD_BYTES || path || has_space(text) || is_placeholder(text) || is_code(text, bare) {
         return false;
     }
     // In code, a sign at the beginning is an operator.
@@ -130,13 +147,14 @@ pub(super) fn is_password(text: &[u8], bare: bool) -> bool {
 
 /// What a name alone does not tell: it must be random, and no id.
 pub(super) fn is_opaque(text: &[u8]) -> bool {
-    is_random(text) && !has_space(text) && !is_placeholder(text) && !is_uuid(text)
+    is_random(text) && !has_space(text) && !is_placeholder(text) && !is_uuid(text) && !text.starts_with(b"0x")
 }
 
 /// What an HTTP `Basic` scheme sends: base64 of `user:password`. <https://www.rfc-editor.org/rfc/rfc7617#section-2>
 pub(super) fn is_basic(text: &[u8]) -> bool {
-    let user_and_password = |bytes: Vec<u8>| bytes.contains(&b':') && bytes.iter().all(|b| *b >= b' ' && *b != 0x7f);
-    text.len() >= MIN_KEY_BYTES && STANDARD.decode(text).is_ok_and(user_and_password)
+    let user_and_password = |text: &str| text.find(':').is_some_and(|at| at > 0) && !text.contains(char::is_control);
+    let decoded = STANDARD.decode(text).ok().filter(|_| text.len() >= MIN_KEY_BYTES);
+    decoded.is_some_and(|bytes| std::str::from_utf8(&bytes).is_ok_and(user_and_password))
 }
 
 /// Nothing that a credential could be: short words, plain words, numbers.
@@ -144,11 +162,6 @@ pub(super) fn is_plain(text: &str) -> bool {
     let number = |word: &[u8]| word.iter().all(|b| b.is_ascii_digit() || *b == b'.');
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '=' | '"')).map(str::as_bytes);
     words.into_iter().all(|word| word.len() < MIN_KEY_BYTES || number(word) || is_wordy(word))
-}
-
-/// A long text in base64, which is data: a picture, a signature, what only its provider can read.
-pub(super) fn is_blob(text: &[u8]) -> bool {
-    text.len() >= 256 && text.iter().all(|b| is_base64(*b))
 }
 
 pub(super) fn is_base64(b: u8) -> bool {
@@ -167,9 +180,16 @@ fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
+/// A type's name: `Curve25519Seed`. So many small letters follow its capital.
+fn is_type(text: &[u8], small: usize) -> bool {
+    let [first, rest @ ..] = text else { return false };
+    first.is_ascii_uppercase() && rest.iter().take_while(|b| b.is_ascii_lowercase()).count() >= small
+}
+
 /// An expression: a call, an index, a path of names, a name of several words.
 fn is_code(text: &[u8], bare: bool) -> bool {
-    let name = |part: &[u8]| part.first().is_some_and(|b| !b.is_ascii_digit()) && !is_random(part);
+    let name =
+        |part: &[u8]| part.first().is_some_and(|b| !b.is_ascii_digit()) && (!is_random(part) || is_type(part, 1));
     let path = || text.contains(&b'.') && text.split(|b| *b == b'.').all(name);
     let word = |part: &&[u8]| part.len() >= 3 && part.iter().all(u8::is_ascii_lowercase);
     let words = || text.split(|b| *b == b'_').filter(word).count() >= 2;
@@ -227,6 +247,16 @@ mod tests {
             !is_password(b"password", false) && !is_password(b"user1.password", true) && !is_password(b"abc1", true)
         );
         assert!(is_basic(b"dXNlcjpwYXNz") && !is_basic(b"authentication") && !is_basic(b"YXV0aGVudGljYXRpb24="));
+    }
+
+    #[test]
+    fn capitals_of_words_are_told_from_those_of_data() {
+        for text in ["my", "API", "OpenAI", "OAuth-Token", "apiKey", "a1b2c3", "01ARZ3NDEK", "GitHub_macOS"] {
+            assert!(!has_odd_case(text.as_bytes()), "{text}");
+        }
+        for text in ["qaN", "x7Gh2kQp", "aB-cD"] {
+            assert!(has_odd_case(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ use std::ops::Range;
 /// What stands where a secret stood.
 pub const REDACTED: &str = "[redacted]";
 
-/// How often a text is looked through: what was replaced may uncover the next. One that is not done with then is
-/// replaced as a whole.
+/// How often a text is looked through: what was replaced may uncover the next. One that is not done with then, or that
+/// was made to keep us busy, is replaced as a whole.
 const MAX_PASSES: usize = 8;
 
 /// JSON members that only a provider can read, and must get back as they were.
@@ -66,34 +66,34 @@ impl Redactor {
     /// The text with its secrets replaced; borrowed where it has none. What was redacted stays as it is.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for _ in 0..MAX_PASSES {
-            let found = self.secrets(&text);
-            if found.is_empty() {
-                return text;
+        for _ in 0..=MAX_PASSES {
+            match self.secrets(&text) {
+                None => break,
+                Some(found) if found.is_empty() => return text,
+                Some(found) => text = Cow::Owned(without(&text, &found)),
             }
-            text = Cow::Owned(without(&text, &found));
         }
-        if self.secrets(&text).is_empty() { text } else { Cow::Borrowed(REDACTED) }
+        Cow::Owned(REDACTED.to_owned())
     }
 
-    /// Where secrets stand, in order, apart from each other.
-    fn secrets(&self, text: &str) -> Vec<Range<usize>> {
+    /// Where secrets stand, in order, apart from each other; `None` where it would take too long to tell.
+    fn secrets(&self, text: &str) -> Option<Vec<Range<usize>>> {
         let mut found = Vec::new();
         if self.known_shapes {
-            found = find::secrets(text);
+            found = find::secrets(text)?;
             if let Some(decoded) = Decoded::of(text) {
-                found.extend(find::secrets(&decoded.text).iter().map(|range| decoded.origin(range)));
+                found.extend(find::secrets(&decoded.text)?.iter().map(|range| decoded.origin(range)));
             }
         }
         for pattern in &self.more {
             found.extend(pattern.find_iter(text).filter_map(|hit| beside_markers(text, hit.range())));
         }
-        apart(found)
+        Some(apart(found))
     }
 
     /// Whether the text holds a secret.
     pub fn finds(&self, text: &str) -> bool {
-        !self.secrets(text).is_empty()
+        self.secrets(text).is_none_or(|found| !found.is_empty())
     }
 
     /// Replaces secrets in bytes that are text in part or as a whole; `None` where there are none.
@@ -126,9 +126,6 @@ impl Redactor {
     }
 
     fn redact_value(&self, kind: Option<Kind>, text: &mut String) -> bool {
-        if looks::is_blob(text.as_bytes()) && !find::begins(text) {
-            return false;
-        }
         let named = kind.and_then(|kind| find::under_name(kind, text));
         if let Some(range) = &named {
             text.replace_range(range.clone(), REDACTED);
@@ -138,11 +135,8 @@ impl Redactor {
 
     /// Replaces the secrets of a string in place; whether there were any.
     pub fn redact_string(&self, text: &mut String) -> bool {
-        match self.redact(text) {
-            Cow::Owned(redacted) => *text = redacted,
-            Cow::Borrowed(same) if same.len() == text.len() => return false,
-            Cow::Borrowed(other) => *text = other.to_owned(),
-        }
+        let Cow::Owned(redacted) = self.redact(text) else { return false };
+        *text = redacted;
         true
     }
 
@@ -156,13 +150,15 @@ impl Redactor {
         if self.known_shapes {
             found |= redact_pair(members);
         }
-        // Whatever a server of tools is sent is for it alone.
-        let to_server = self.known_shapes && members.get("type").is_some_and(|kind| kind == "mcp");
+        // What a server of tools is sent is for it alone.
+        let server =
+            members.get("type").is_some_and(|kind| kind == "mcp") || members.contains_key("authorization_token");
+        let to_server = self.known_shapes && server;
         for (name, value) in members.iter_mut() {
             let kind = if self.known_shapes { kind_of_member(name).or(above) } else { None };
             found |= match value {
                 Value::String(_) if OPAQUE.contains(&&**name) => false,
-                Value::String(text) if to_server && kind == Some(Kind::Authorization) => hide(text),
+                Value::String(text) if to_server && matches!(kind, Some(Kind::Authorization | Kind::Key)) => hide(text),
                 Value::Object(headers) if self.known_shapes && name.to_ascii_lowercase().ends_with("headers") => {
                     self.redact_headers(headers, to_server)
                 }
@@ -240,7 +236,7 @@ fn redact_pair(members: &mut Map<String, Value>) -> bool {
 fn hide(text: &mut String) -> bool {
     let scheme = text.split_once(' ').filter(|(scheme, _)| find::is_scheme(scheme.as_bytes()));
     let at = scheme.map_or(0, |(scheme, _)| scheme.len() + 1);
-    if looks::is_placeholder(text[at..].as_bytes()) {
+    if looks::is_placeholder(&text.as_bytes()[at..]) {
         return false;
     }
     text.replace_range(at.., REDACTED);

@@ -8,153 +8,39 @@ use hyper::HeaderMap;
 use std::borrow::Cow;
 
 /// Words of a header's name that carries a credential.
-const SECRET_WORDS: &[&str] = &[
-    "apikey",
-    "assertion",
-    "auth",
-    "authorization",
-    "bearer",
-    "cookie",
-    "credential",
-    "credentials",
-    "jwt",
-    "key",
-    "passwd",
-    "password",
-    "pwd",
-    "secret",
-    "signature",
-    "token",
-];
+const SECRET_WORDS: &str = "apikey assertion auth authorization bearer cookie credential credentials jwt key passwd \
+    password pwd secret signature token";
 
 /// Headers with such a word that carry none.
-const NO_SECRETS: &[&str] = &[
-    "idempotency-key",
-    "x-idempotency-key",
-    "sec-websocket-accept",
-    "sec-websocket-key",
-    "access-control-allow-credentials",
-    "openai-cache-key",
-    "x-amz-server-side-encryption-customer-key-md5",
-];
+const NO_SECRETS: &str = "idempotency-key x-idempotency-key sec-websocket-accept sec-websocket-key \
+    access-control-allow-credentials openai-cache-key x-amz-server-side-encryption-customer-key-md5";
 
 /// Headers whose values are shown, whatever they are: what clients and services of models are known to send.
-const SHOWN: &[&str] = &[
-    "age",
-    "alt-svc",
-    "allow",
-    "baggage",
-    "cache-control",
-    "connection",
-    "date",
-    "deprecation",
-    "dnt",
-    "etag",
-    "expect",
-    "expires",
-    "forwarded",
-    "from",
-    "helicone-id",
-    "host",
-    "http-referer",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "keep-alive",
-    "last-event-id",
-    "last-modified",
-    "link",
-    "location",
-    "nel",
-    "operation-location",
-    "origin",
-    "origin-agent-cluster",
-    "pragma",
-    "priority",
-    "proxy-authenticate",
-    "range",
-    "referer",
-    "referrer-policy",
-    "report-to",
-    "request-id",
-    "request-context",
-    "retry-after",
-    "retry-after-ms",
-    "server",
-    "server-timing",
-    "session-id",
-    "session_id",
-    "strict-transport-security",
-    "te",
-    "timing-allow-origin",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "vary",
-    "via",
-    "www-authenticate",
-    "x-app",
-    "x-client-request-id",
-    "x-cloud-trace-context",
-    "x-correlation-id",
-    "x-request-id",
-    "x-title",
-];
+const SHOWN: &str = "age alt-svc allow baggage cache-control connection date deprecation dnt etag expect expires \
+    forwarded from helicone-id host http-referer if-match if-modified-since if-none-match keep-alive last-event-id \
+    last-modified link location nel operation-location origin origin-agent-cluster pragma priority \
+    proxy-authenticate range referer referrer-policy report-to request-id request-context retry-after \
+    retry-after-ms server server-timing session-id session_id strict-transport-security te timing-allow-origin \
+    traceparent tracestate trailer transfer-encoding upgrade user-agent vary via www-authenticate x-app \
+    x-client-request-id x-cloud-trace-context x-correlation-id x-request-id x-title";
 
 /// What the names of such headers begin with.
-const SHOWN_BEGIN: &[&str] = &[
-    "accept",
-    "access-control-",
-    "amz-sdk-",
-    "anthropic-",
-    "apim-",
-    "azureml-",
-    "cf-",
-    "cmp-",
-    "content-",
-    "cross-origin-",
-    "fireworks-",
-    "helicone-",
-    "llm_provider-",
-    "mcp-",
-    "ms-azureml-",
-    "openai-",
-    "ratelimit",
-    "sec-",
-    "skip-error-remapping",
-    "x-accel-",
-    "x-aimock-",
-    "x-amz-",
-    "x-amzn-",
-    "x-api-version",
-    "x-b3-",
-    "x-cache",
-    "x-content-",
-    "x-envoy-",
-    "x-forwarded-",
-    "x-goog-",
-    "x-groq-",
-    "x-kong-",
-    "x-litellm-",
-    "x-ms-",
-    "x-openai-",
-    "x-ratelimit-",
-    "x-should-retry",
-    "x-stainless-",
-    "x-test-id",
-];
+const SHOWN_BEGIN: &str = "accept access-control- amz-sdk- anthropic- apim- azureml- cf- cmp- content- \
+    cross-origin- fireworks- helicone- llm_provider- mcp- ms-azureml- openai- ratelimit sec- skip-error-remapping \
+    x-accel- x-aimock- x-amz- x-amzn- x-api-version x-b3- x-cache x-content- x-envoy- x-forwarded- x-goog- x-groq- \
+    x-kong- x-litellm- x-ms- x-openai- x-ratelimit- x-should-retry x-stainless- x-test-id";
 
 /// Query parameters that carry credentials whatever the provider, beside those whose names end as names of them do.
 const SECRET_QUERY: &[&str] = &["sig", "signature", "x-amz-credential", "hmac"];
 
+fn has(words: &str, word: &str) -> bool {
+    words.split_whitespace().any(|one| one == word)
+}
+
 /// Whether a header of this name (lower case) carries a credential: by its words, or because a provider's does.
 pub fn is_secret_header(name: &str) -> bool {
-    let word = |word: &str| SECRET_WORDS.contains(&word);
     let own = |p: &&Provider| p.credential.header == name || p.secret_headers.contains(&name);
-    (name.split(['-', '_']).any(word) && !NO_SECRETS.contains(&name))
+    (name.split(['-', '_']).any(|word| has(SECRET_WORDS, word)) && !has(NO_SECRETS, name))
         || matches!(names::kind(name.as_bytes()), Some(Kind::Key | Kind::Password))
         || PROVIDERS.iter().any(own)
 }
@@ -186,9 +72,8 @@ impl Redactor {
         if is_secret_header(name) {
             return None;
         }
-        let known = SHOWN.contains(&name)
-            || NO_SECRETS.contains(&name)
-            || SHOWN_BEGIN.iter().any(|begin| name.starts_with(begin));
+        let begins = || SHOWN_BEGIN.split_whitespace().any(|begin| name.starts_with(begin));
+        let known = has(SHOWN, name) || has(NO_SECRETS, name) || begins();
         let shown = self.redact(value);
         (known || !self.known_shapes || is_plain(&shown.replace(REDACTED, ""))).then_some(shown)
     }

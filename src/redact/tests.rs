@@ -72,6 +72,7 @@ fn secrets_are_told_by_their_names() {
         "https://{}@example.com/repo.git",
         "https://{}:x-oauth-basic@example.com/repo.git",
         "https://{}:@example.com/",
+        "Signature={}, Date=x",
         "postgres://me:{}@db:5432/x",
         "redis://:{}@cache:6379",
         "https:\\/\\/me:{}@db\\/x",
@@ -85,7 +86,12 @@ fn secrets_are_told_by_their_names() {
     replaced(&hex, HEX);
     assert_eq!(redact(&format!("Cookie: session={}\nAccept: */*", opaque())), "Cookie: [redacted]\nAccept: */*");
     replaced(&["password={}", "\"password\": \"{}\"", "https://user:{}@host"], "hunter2!");
+    replaced(&["{\"password\": \"{}\"}", "{\"a\":\"{\\\"password\\\":\\\"{}\\\"}\"}"], r"hunter2!\\\\");
+    replaced(&["{\"password\": \"{}\"}"], r#"hunter\"2!"#);
+    replaced(&["Password: {}", "password={}"], "Summer2024!");
     replaced(&["https://user:{}@host/x"], "pass");
+    replaced(&["https://a.b/?token={}&c", "https://a.b/?sig={}", "https://a.b/?access_token={}"], "s3cr3tt0k3n");
+    replaced(&["OPENAI_API_KEY={}", "\"api_key\": \"{}\""], "abcdefghijklmnopqr");
     let base64 = format!("{}/{}+{}==", opaque(), "Ab", opaque());
     replaced(&["AWS_SECRET_ACCESS_KEY={}", "{\"SecretAccessKey\": \"{}\"}", "?sig={}&a", "AccountKey={};"], &base64);
     let encoded = base64.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
@@ -143,7 +149,15 @@ fn what_is_no_secret_stays() {
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY----- is how it begins, and goes on",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         "a --password option, --token TOKEN, --api-key <key>",
+        "<code>PerformanceResourceTiming</code> <key>ProductUserVisibleVersion</key> <code>net.getDefaultAutoSelect2()</code>",
+        "pip/version.py,sha256=qaN-fw_htIgKUVXoAuAEVgKxQu3tZ9qE2eiKkWIS7LA",
+        "ThinkingBlock(signature='q7Zt04mBx9Lw2Hc8Vn5r1Yd6') token = 'Operator'",
+        "def encode(private_key: ed25519.Ed25519PrivateKey): scheme://[user:passwd@]host",
         "<token>the</token> <password>required</password>",
+        "--- PASS: TestFoo123 (0.00s), PASS: v1.2.3abc, tests_pass: 123456, first pass: 3c4d5e6f",
+        "PWD=/home/me/project1, OLDPWD=/tmp/a1b2c3d4, GPG_KEY=A035C8C19219BA821ECEA86B64E628F8D684696D",
+        "\"token\": \"0xdAC17F958D2ee523a2206206994597C13D831ec7\", token: 0x1f2e3d4c5b6a7988",
+        "raw_private_key: Curve25519Seed, generate_private_key: x25519_generate_private_key, pw_passwd: *const c_char",
         "sk-short AIzaX é sk 100% %zz \\u00",
         "[redacted] api_key=[redacted] \"token\":\"[redacted]\" https://a:[redacted]@b Bearer [redacted]",
         &data,
@@ -192,6 +206,10 @@ fn json_is_redacted_by_its_names() {
                 {"X-Team": "swordfish99x", "Authorization": "Bearer abc", "Accept": "a/b"}}]}),
             json!({"tools": [{"type": "mcp", "server_url": "https://x", "authorization": "[redacted]", "headers":
                 {"X-Team": "[redacted]", "Authorization": "Bearer [redacted]", "Accept": "a/b"}}]}),
+        ),
+        (
+            json!({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x", "authorization_token": "swordfish"}]}),
+            json!({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x", "authorization_token": "[redacted]"}]}),
         ),
         (
             json!({"method": "GET", "headers": {"x-api-key": "abc", "x-team": "red-team-42", "Authorization": "Bearer ${TOKEN}"}}),
@@ -269,6 +287,27 @@ fn what_is_never_done_with_is_replaced_as_a_whole() {
     assert_eq!(more.redact("aab"), "[redacted]b");
     assert_eq!(more.redact(&"a".repeat(20)), "[redacted]");
     assert_eq!(more.redact("[redacted]"), "[redacted]");
+}
+
+#[test]
+fn what_was_made_to_keep_us_busy_is_replaced_as_a_whole() {
+    for piece in
+        ["-sk-", "-eyJ", " token=", "token='", "://a:", " Bearer -", "-----BEGIN PRIVATE KEY-----", "Cookie: a"]
+    {
+        let text = piece.repeat((1 << 17) / piece.len());
+        let safe = redact(&text);
+        assert!(safe == text || safe == REDACTED, "{piece}");
+    }
+    // What ends nowhere, and not at a byte's end.
+    let long = "é".repeat(5000);
+    for text in [
+        format!("api_key={long}"),
+        format!("https://a:{long}@b"),
+        format!("Cookie: a={long}"),
+        format!("token=\"{long}"),
+    ] {
+        assert_eq!(redact(&text), text);
+    }
 }
 
 // --------------------------------------------------------------------------------------------------------------- laws
