@@ -490,7 +490,10 @@ impl App {
     }
 
     /// Notes a request and its answer.
-    pub fn observe(&self, entry: Entry) {
+    pub fn observe(&self, mut entry: Entry) {
+        if let Some(why) = &mut entry.answered.explanation {
+            self.redactor.redact_string(why);
+        }
         let new = self.counts.borrow_mut().note(&entry);
         self.metrics.borrow_mut().note(&entry);
         let asked_again = new.is_none() && matches!(entry.answered.unanswered, Unanswered::MissOf(_));

@@ -230,6 +230,7 @@ fn fixtures(ask: &Ask<'_>) -> Answer {
                 let mut entry = file::entry_json(&row.fixture());
                 let kind = kind_of(&entry["response"]);
                 entry.retain(|name, _| !matches!(name.as_str(), "response" | "wire" | "recordedTimings"));
+                ask.app.redactor.redact_members(&mut entry);
                 entry.insert("index".into(), index.into());
                 entry.insert("responseKind".into(), kind.into());
                 entry.insert("file".into(), row.origin().to_string().into());

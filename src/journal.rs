@@ -5,7 +5,7 @@ use crate::fixture::Origin;
 use crate::fixture::table::How;
 use crate::json;
 use crate::limits::beginning;
-use crate::redact::{REDACTED, Redactor, is_secret_header};
+use crate::redact::{REDACTED, Redactor};
 use crate::request::canonical::Hash;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -112,11 +112,11 @@ impl Headers {
         self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
-    /// As JSON, the values of a repeated header joined, those that carry credentials replaced.
+    /// As JSON, the values of a repeated header joined, those that may carry credentials replaced.
     fn to_json(&self, redactor: &Redactor) -> Value {
         let mut safe = Map::new();
         for (name, value) in self.iter() {
-            let shown = if is_secret_header(name) { REDACTED.into() } else { redactor.redact(value) };
+            let shown = redactor.shown_header(name, value).unwrap_or(REDACTED.into());
             match safe.get_mut(name) {
                 Some(Value::String(first)) => *first = format!("{first}, {shown}"),
                 _ => drop(safe.insert(name.to_owned(), shown.into())),

@@ -7,10 +7,6 @@ use crate::provider::{AnswerHead, ChatWire, Codec, Collapsed, Encoding, Fault, S
 use crate::redact::Redactor;
 use crate::reply::{Answer, RawAnswer};
 use crate::request::Request;
-use std::borrow::Cow;
-
-/// Members that only a provider can read: they must come back as they were. (Google writes `thoughtSignature`.)
-const OPAQUE: [&str; 4] = ["encrypted_content", "redactedContent", "data", "bytes"];
 
 /// How an answer is read and written: its wire, and what of its request has a say in that.
 #[derive(Clone, Debug)]
@@ -136,26 +132,12 @@ fn streamed(wire: &dyn ChatWire, native: &Node<'_>, to: &Encoding<'_>) -> Option
     }
 }
 
-/// Redacts every text of an answer, but for what only its provider can read; whether there was anything to redact.
+/// Redacts an answer; whether there was anything to redact. Where there was not, it stays as it came, to the last digit.
 fn redact(node: &mut Node<'static>, redactor: &Redactor) -> bool {
-    match node {
-        Node::Text(text) => match redactor.redact(text) {
-            Cow::Owned(redacted) if redacted != **text => {
-                *text = Cow::Owned(redacted);
-                true
-            }
-            _ => false,
-        },
-        Node::List(items) => items.iter_mut().fold(false, |found, item| redact(item, redactor) | found),
-        Node::Object(members) => {
-            let opaque = |name: &str| OPAQUE.contains(&name) || name.ends_with("ignature");
-            let mut found = false;
-            for (name, value) in members {
-                let is_opaque = opaque(name) && value.as_str().is_some();
-                found |= !is_opaque && redact(value, redactor);
-            }
-            found
-        }
-        Node::Null | Node::Bool(_) | Node::Number(_) => false,
+    let mut value = node.to_value();
+    let found = redactor.redact_json(&mut value);
+    if found {
+        *node = Node::from(&value).into_owned();
     }
+    found
 }

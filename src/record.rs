@@ -440,7 +440,11 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
             for part in &mut reply.parts {
                 found |= match part {
                     Part::Text { text: t, .. } | Part::Reasoning { text: t, .. } => text(t),
-                    Part::ToolCall(call) => text(&mut call.arguments) | text(&mut call.name) | all(&mut [&mut call.id]),
+                    Part::ToolCall(call) => {
+                        redact_arguments(&mut call.arguments, redactor)
+                            | text(&mut call.name)
+                            | all(&mut [&mut call.id])
+                    }
                     Part::RedactedReasoning(_) => false,
                     Part::Verbatim(own) => redact_text(&mut own.json, redactor),
                 };
@@ -460,6 +464,11 @@ fn redact_answer(answer: &mut Answer, redactor: &Redactor) -> bool {
             text(&mut raw.content_type) | body
         }
     }
+}
+
+/// Redacts a call's arguments, which stay as they are written where names alone tell of no secret in them.
+fn redact_arguments(arguments: &mut String, redactor: &Redactor) -> bool {
+    redactor.redact_string(arguments) | redact_text(arguments, redactor)
 }
 
 /// Redacts the strings in JSON text.

@@ -2,7 +2,7 @@
 
 use crate::fixture::Wire;
 use crate::frame::{Decoder, Framing, Status};
-use crate::redact::{Redactor, is_secret_header};
+use crate::redact::{REDACTED, Redactor};
 use crate::request::canonical::Hash;
 use crate::upstream::relay_headers;
 use base64::Engine as _;
@@ -27,12 +27,12 @@ pub struct WireTee {
 impl WireTee {
     /// Begins with an answer's head; its headers are kept without secrets.
     pub fn new(status: u16, headers: &HeaderMap, redactor: &Redactor, max_bytes: usize) -> Self {
-        let kept = |name: &str| !matches!(name, "content-length" | "date") && !is_secret_header(name);
         let headers = relay_headers(headers);
-        let headers = headers
-            .iter()
-            .filter(|(name, _)| kept(name.as_str()))
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), redactor.redact(value.to_str().ok()?).into())));
+        let kept = headers.iter().filter(|(name, _)| !matches!(name.as_str(), "content-length" | "date"));
+        let headers = kept.filter_map(|(name, value)| {
+            let shown = redactor.shown_header(name.as_str(), value.to_str().ok()?)?;
+            Some((name.as_str().to_owned(), shown.into_owned()))
+        });
         WireTee { status, headers: headers.collect(), body: Vec::new(), ends: Vec::new(), max_bytes }
     }
 
@@ -88,8 +88,8 @@ pub fn bytes_of<'f>(wire: &Wire, frame: &'f str) -> Cow<'f, [u8]> {
     }
 }
 
-/// Whether a body holds a secret: as it stands, or put together from pieces that several frames have at the same
-/// place.
+/// Whether a body holds a secret: as it stands, under a member's name, or put together from pieces that several frames
+/// have at the same place.
 pub fn holds_secret(body: &[u8], framing: Framing, redactor: &Redactor) -> bool {
     if redactor.is_off() {
         return false;
@@ -97,7 +97,32 @@ pub fn holds_secret(body: &[u8], framing: Framing, redactor: &Redactor) -> bool 
     if redactor.redact_bytes(body).is_some() {
         return true;
     }
-    Pieces::of(body, framing).texts.values().any(|text| redactor.finds(text))
+    let (mut pieces, mut found) = (Pieces::default(), false);
+    each_frame(body, framing, |data| {
+        each_value(data, |mut value| {
+            pieces.take("", &value);
+            found |= redactor.redact_json(&mut value);
+        });
+    });
+    found || pieces.texts.values().any(|text| redactor.finds(text))
+}
+
+fn each_frame(body: &[u8], framing: Framing, mut each: impl FnMut(&[u8])) {
+    let mut decoder = Decoder::new(framing);
+    let mut rest = body;
+    while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
+        each(frame.data);
+        rest = &rest[used..];
+    }
+    if let Ok(Some(frame)) = decoder.end() {
+        each(frame.data);
+    }
+}
+
+fn each_value(data: &[u8], each: impl FnMut(Value)) {
+    let text = data.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    values.map_while(Result::ok).for_each(each);
 }
 
 /// The texts of many JSON values, those at the same place joined.
@@ -110,15 +135,7 @@ impl Pieces {
     /// The texts of a body's frames.
     pub fn of(body: &[u8], framing: Framing) -> Self {
         let mut pieces = Pieces::default();
-        let mut decoder = Decoder::new(framing);
-        let mut rest = body;
-        while let Ok(Status::Frame { frame, used }) = decoder.next(rest) {
-            pieces.take_frame(frame.data);
-            rest = &rest[used..];
-        }
-        if let Ok(Some(frame)) = decoder.end() {
-            pieces.take_frame(frame.data);
-        }
+        each_frame(body, framing, |data| pieces.take_frame(data));
         pieces
     }
 
@@ -132,18 +149,26 @@ impl Pieces {
     /// Whether redaction piece by piece left of these texts what redaction as a whole would leave: a secret that lies
     /// across several pieces is not gone with some of them.
     pub fn are_safe_as(&self, redacted: &Pieces, redactor: &Redactor) -> bool {
+        // One that was replaced piece by piece has left several markers: an empty text between each two.
+        let marks = |text: &str| {
+            let between = text.split(REDACTED).map(str::to_owned).collect::<Vec<_>>();
+            between
+                .into_iter()
+                .enumerate()
+                .filter(|(i, t)| *i == 0 || !t.is_empty())
+                .map(|(_, t)| t)
+                .collect::<Vec<_>>()
+        };
         self.texts.iter().all(|(place, text)| {
             let left = redacted.texts.get(place).or_else(|| redacted.texts.get(&*redactor.redact(place)));
-            left.is_some_and(|left| *left == redactor.redact(text))
+            // What was replaced by its member's name has left nothing.
+            let gone = |left: &String| left.replace(REDACTED, "").is_empty();
+            left.is_some_and(|left| gone(left) || marks(left) == marks(&redactor.redact(text)))
         })
     }
 
     fn take_frame(&mut self, data: &[u8]) {
-        let text = data.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        for value in values.map_while(Result::ok) {
-            self.take("", &value);
-        }
+        each_value(data, |value| self.take("", &value));
     }
 
     fn take(&mut self, place: &str, value: &Value) {
@@ -205,6 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_replaced_by_its_name_or_piece_by_piece_is_gone() {
+        let r = Redactor::default();
+        let safe = |mut value: Value| {
+            let before = Pieces::of_json(&value);
+            r.redact_json(&mut value);
+            before.are_safe_as(&Pieces::of_json(&value), &r)
+        };
+        let key = ["sk-", "0123456789abcdef"].concat();
+        assert!(safe(serde_json::json!({"api_key": "0123456789abcdef", "headers": {"x-api-key": "a"}})));
+        assert!(safe(serde_json::json!([{"api_key": "0123456789abcdef"}, {"api_key": "f0123456789abcde"}])));
+        assert!(safe(serde_json::json!([key, key, " and ", key])));
+        assert!(!safe(serde_json::json!([key[..9], key[9..]])));
+        assert!(!safe(serde_json::json!([key, "ghij"])), "the rest of it stays");
+    }
+
+    #[test]
     fn secrets_are_found_across_frames() {
         let r = Redactor::default();
         let found = |framing, body: &str| holds_secret(body.as_bytes(), framing, &r);
@@ -219,5 +260,6 @@ mod tests {
         let inner = STANDARD.encode(r#"{"text":"sk-0123456789abcdef"}"#);
         assert!(found(Framing::Ndjson, &format!("{{\"bytes\":\"{inner}\"}}\n")));
         assert!(!found(Framing::Ndjson, "{\"bytes\":\"aGk=\"}\nnot json\n"));
+        assert!(found(Framing::Whole, r#"{"tools":[{"type":"mcp","authorization":"swordfish"}]}"#));
     }
 }

@@ -163,7 +163,10 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
     let places = subject.codec.identity();
     subject.codec.one_form(&mut body);
     in_place(&mut body, places);
-    redactor.redact_node(&mut body);
+    let mut value = body.to_value();
+    if redactor.redact_json(&mut value) {
+        body = Node::from(&value).into_owned();
+    }
     let mut text = Vec::with_capacity(subject.body.len());
     write(&body, false, &mut text);
     let mut without_volatile = Vec::with_capacity(text.len());
@@ -172,7 +175,7 @@ pub fn canonical(subject: &Subject<'_>, redactor: &Redactor, ignore: &Ignore) ->
         request: hash(&head, &text),
         volatile: hash(&head, &without_volatile),
         body: Hash::of(&text),
-        parts: parts::parts(subject.wire, &model, &body.to_value()),
+        parts: parts::parts(subject.wire, &model, &value),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A secret that goes through is written nowhere: not to a file, a line of the log, the journal, the report, a metric or
 //! an error, and what was recorded still answers.
 
-#[path = "common/plain.rs"]
+mod places;
+#[path = "../common/plain.rs"]
 mod plain;
 
 use aimock::Mock;
@@ -46,6 +47,19 @@ fn secrets() -> Vec<Secret> {
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.", "PlantedSignature0123456789", ""),
         ("-----BEGIN PRIVATE KEY-----\n", "MIIEPlantedKeyMaterial0123456789", "\n-----END PRIVATE KEY-----"),
         ("postgres://admin:", "pl4ntedP4ssw0rd", "@db.example.com:5432/x"),
+        ("https://", "pl4ntedUserPart0123", ":x-oauth-basic@example.com/a.git"),
+        ("https://example.com/a?b=1&sig=", "pl4ntedSignature0123456789", "&c=2"),
+        ("https://example.com/a?subscription-key=", "pl4ntedSubscription0123", ""),
+        ("AZURE_OPENAI_API_KEY=", "0123456789abcdef0123456789abcdef", ""),
+        ("{\"api_key\": \"", "pl4ntedInJson0123456789", "\"}"),
+        ("password=", "pl4ntedP4ssword!", ""),
+        ("sk_live_", "51StripePlanted0123456789abcd", ""),
+        ("SG.", "SendGridPlanted0123456.Pl4nted0123456789abcdefghijklmnopqrstuvwxyz", ""),
+        ("bot123456789:", "AAPlantedTelegram0123456789abcdefgh", ""),
+        ("lsv2_pt_", "0123456789abcdef0123456789abcdee_0123456789", ""),
+        ("dapi", "0123456789abcdef0123456789abcdee", ""),
+        ("tvly-", "dev-PlantedTavily0123456789abcdef", ""),
+        ("csk-", "plantedcerebras0123456789abcdefghijklmnopqrstuv", ""),
     ];
     shapes
         .iter()
