@@ -41,7 +41,7 @@ async fn chunks_of_a_byte_take_no_more_than_their_bytes() {
     client.post(CHAT, "", &body).await;
     assert_eq!(read(&mut client).await.text(), "here");
     let before = peak_kib(&program);
-    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")).await;
+    client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")).await;
     client.send([&*chunks, b"0\r\n\r\n"].concat()).await;
     assert_eq!(read(&mut client).await.text(), "here");
     // Twice as much while it grows, and what the connection reads at once; each chunk on its own took 35 times as much.
@@ -81,7 +81,7 @@ async fn bodies_take_their_room_until_they_are_answered() {
 async fn there_are_as_many_connections_as_the_flag_says() {
     let folder = greetings();
     let (_program, address) = Program::serve(&["-f", path(&folder), "--max-connections", "1"]);
-    let half = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
+    let half = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n");
     let mut busy = RawClient::connect(address).await;
     busy.send(&half).await;
     for (target, name) in [(CHAT, "/error/code"), ("/v1/messages", "/error/type"), ("/health", "/error/code")] {
@@ -116,7 +116,7 @@ async fn the_limit_of_open_files_is_raised_or_told() {
             clients.push(RawClient::connect(address).await);
         }
         let last = clients.last_mut().expect("many");
-        last.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        last.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert_eq!(read(last).await.status(), 200);
         program.signal("TERM");
         let stderr = program.wait().stderr;
@@ -154,7 +154,11 @@ async fn two_hosts_are_an_error_in_the_providers_shape() {
     for (target, code) in [(CHAT, "/error/code"), ("/__test/t/v1/messages", "/error/type"), ("/health", "/error/code")]
     {
         let mut client = RawClient::connect(server.address()).await;
-        client.send(format!("POST {target} HTTP/1.1\r\nhost: x\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}")).await;
+        client
+            .send(format!(
+                "POST {target} HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{{}}"
+            ))
+            .await;
         let got = read(&mut client).await;
         assert_eq!((got.status(), got.header("connection")), (400, "close"), "{target}");
         assert!(got.json().pointer(code).is_some() && got.body.contains("two host headers"), "{}", got.body);
@@ -177,7 +181,7 @@ async fn a_replayed_head_tells_its_length_and_nothing_tells_an_empty_type() {
             let server = if source == "proxy" { &recording } else { &offline };
             let mut client = RawClient::connect(server.address()).await;
             client
-                .send("HEAD /v1/files/f HTTP/1.1\r\nhost: x\r\n\r\nGET /v1/files/g HTTP/1.1\r\nhost: x\r\n\r\n")
+                .send("HEAD /v1/files/f HTTP/1.1\r\nhost: localhost\r\n\r\nGET /v1/files/g HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 .await;
             let head = client.read_head().await;
             let told = ["x-aimock-source", "content-length", "content-type"].map(|name| header(&head, name));

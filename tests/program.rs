@@ -174,7 +174,9 @@ fn strict_does_not_start_where_there_are_no_fixtures() {
     let full = greetings();
     let (full_and_empty, _) = Program::serve(&["--strict", "-f", path(&full), "-f", &named(&empty)]);
     assert_eq!(stopped(full_and_empty, "TERM").code, Some(0));
-    assert_eq!(run(&["--strict", "-f", path(&full), "-f", &named(&typo)]).code, Some(2));
+    let other_typo = folder.path().join("fixtrues"); // --record has made the first one
+    let ended = run(&["--strict", "--port", "0", "-f", path(&full), "-f", &named(&other_typo)]);
+    assert_eq!(ended.code, Some(2));
     // The folder that nobody named may be filled later.
     let (unnamed, _) = Program::listening(program(&["--strict", "--port", "0"]).current_dir(&empty));
     let stderr = stopped(unnamed, "TERM").stderr;

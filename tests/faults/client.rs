@@ -45,18 +45,18 @@ pub(crate) const FAULTS: &[Fault] = &[
     sends!("speaks no HTTP", "nonsense\r\n\r\n"),
     sends!("speaks TLS", "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03\r\n\r\n"),
     sends!("speaks HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
-    sends!("sends two hosts", request("host: y\r\nconnection: close\r\n", &chat("hi"))),
+    sends!("sends two hosts", request("host: 127.0.0.1\r\nconnection: close\r\n", &chat("hi"))),
     sends!("sends two lengths", request("content-length: 1\r\n", &chat("hi"))),
     sends!(
         "sends a length that is no number",
-        format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: two\r\n\r\n")
+        format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: two\r\n\r\n")
     ),
     sends!("sends a chunk whose size is no number", chunked("zz\r\n")),
     sends!("sends a body that is no JSON", request("connection: close\r\n", "{")),
     sends!("sends a body that the API does not take", request("connection: close\r\n", "{}")),
     sends!("asks for an endpoint that is none, under strict", {
         let strict = "x-aimock-strict: true\r\nconnection: close\r\n";
-        format!("BREW /coffee HTTP/1.1\r\nhost: x\r\n{strict}\r\n")
+        format!("BREW /coffee HTTP/1.1\r\nhost: localhost\r\n{strict}\r\n")
     }),
     Fault::new("resets in the middle of an answer", |scene| Box::pin(goes(scene, "one"))).upstream(pausing),
     Fault::new("resets at the end of an answer", |scene| Box::pin(goes(scene, DONE)))
@@ -67,7 +67,7 @@ pub(crate) const FAULTS: &[Fault] = &[
 
 /// A body in chunks that begins like this.
 fn chunked(begins: &str) -> String {
-    format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{begins}")
+    format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{begins}")
 }
 
 /// Who was asked for a client that is no longer there.

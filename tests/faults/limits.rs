@@ -58,7 +58,7 @@ fn narrow(config: &mut Config) {
 
 /// A head whose body is still to come.
 fn head(length: &str) -> String {
-    format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n")
+    format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{length}\r\n\r\n")
 }
 
 fn chunked() -> String {

@@ -187,7 +187,7 @@ pub(crate) async fn rest(client: &mut RawClient) -> String {
 
 /// A request to OpenAI's chat, as bytes.
 pub(crate) fn request(headers: &str, body: &str) -> String {
-    format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Runs every row, and compares what is found with the page.
