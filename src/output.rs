@@ -4,6 +4,7 @@
 //! that lives while there is text; whoever has text leaves it there and goes on. Lines that find no room are counted, and
 //! the count is told where they are missing, once the reader reads again. The thread keeps nobody from ending.
 
+use crate::limits::beginning;
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Most text that waits to be written, in bytes; as much again is in the writer's hands.
 const MAX_QUEUED_BYTES: usize = 256 * 1024;
+
+/// Longest line, in bytes; the rest of it is cut off.
+const MAX_LINE_BYTES: usize = MAX_QUEUED_BYTES / 2;
 
 /// What a pipe takes whole, in bytes, so that lines of several processes do not mix.
 /// <https://man7.org/linux/man-pages/man7/pipe.7.html>
@@ -69,21 +73,14 @@ struct State {
 
 impl Output {
     const fn new(stream: Stream) -> Self {
-        let state = State { queued: Vec::new(), dropped: 0, writer: false, writing: false, taken: 0 };
-        Output { stream, state: Mutex::new(state), changed: Condvar::new() }
+        Output { stream, state: Mutex::new(State::NEW), changed: Condvar::new() }
     }
 
     /// Writes a line, without its end, as soon as there is room for it. Never waits; where the stream is closed, or full of
     /// what nobody reads, the line is lost.
     pub fn line(&'static self, line: &str) {
         let mut state = self.lock();
-        // What comes after a line that was dropped does not come before the word of it.
-        if state.dropped > 0 || state.queued.len() + line.len() >= MAX_QUEUED_BYTES {
-            state.dropped += 1;
-            return;
-        }
-        state.queued.extend_from_slice(line.as_bytes());
-        state.queued.push(b'\n');
+        state.take(line);
         self.wake(&mut state);
     }
 
@@ -172,6 +169,22 @@ impl Output {
     }
 }
 
+impl State {
+    const NEW: State = State { queued: Vec::new(), dropped: 0, writer: false, writing: false, taken: 0 };
+
+    /// Queues a line, or counts it as dropped.
+    fn take(&mut self, line: &str) {
+        let line = beginning(line, MAX_LINE_BYTES);
+        // What comes after a line that was dropped does not come before the word of it.
+        if self.dropped > 0 || self.queued.len() + line.len() >= MAX_QUEUED_BYTES {
+            self.dropped += 1;
+        } else {
+            self.queued.extend_from_slice(line.as_bytes());
+            self.queued.push(b'\n');
+        }
+    }
+}
+
 /// Whole lines as far as a pipe takes them at once, and longer lines in parts.
 fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
@@ -202,6 +215,17 @@ mod tests {
         assert_eq!(pieces.concat(), text);
         assert_eq!((pieces[0], pieces[1]), (&*line, &*[&*line, b"a\nb\n"].concat()));
         assert!(pieces.iter().all(|piece| piece.len() <= PIPE_BYTES));
+    }
+
+    #[test]
+    fn what_is_dropped_is_dropped_for_want_of_room_alone() {
+        let mut state = State::NEW;
+        let long = "x".repeat(MAX_QUEUED_BYTES);
+        state.take(&long);
+        assert_eq!((state.queued.len(), state.dropped), (MAX_LINE_BYTES + 1, 0), "there was room for a part");
+        state.take(&long);
+        state.take("short");
+        assert_eq!((state.queued.len(), state.dropped), (MAX_LINE_BYTES + 1, 2), "nothing comes after what is missing");
     }
 
     #[test]
