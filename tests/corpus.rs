@@ -248,6 +248,9 @@ async fn readable(captures: &[Capture], mine: &[usize], upstream: &str) -> Fault
         let mut fault = |what: String| faults.push((index, what));
         let got = session.ask(&capture.request, index, Some(&test)).await;
         different_bytes(capture, &got, "proxy").into_iter().for_each(|what| fault(format!("relayed: {what}")));
+        if known::HOLDS_A_SECRET.lists(capture) {
+            continue;
+        }
         let truth = truth(capture).unwrap_or_else(|why| {
             fault(why);
             None

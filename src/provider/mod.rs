@@ -219,7 +219,8 @@ impl dyn Codec + '_ {
     pub fn framing(&self, told: Framing) -> Framing {
         match self.shape() {
             Shape::Chat(_) => told,
-            Shape::Embedding(_) | Shape::Verbatim(_) => Framing::Whole,
+            Shape::Verbatim(wire) => wire.framing(told),
+            Shape::Embedding(_) => Framing::Whole,
         }
     }
 

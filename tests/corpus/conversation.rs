@@ -132,7 +132,9 @@ fn converse(body: &mut Map<String, Value>, held: &Value) -> Option<()> {
         .map(|call| json!({"toolResult": {"toolUseId": call["toolUseId"], "content": [{"text": "done"}]}}))
         .collect();
     let next = if results.is_empty() { json!([{"text": "go on"}]) } else { json!(results) };
-    list(body, "messages")?.extend([message.clone(), json!({"role": "user", "content": next})]);
+    let mut message = message.clone();
+    message["role"] = json!("assistant");
+    list(body, "messages")?.extend([message, json!({"role": "user", "content": next})]);
     Some(())
 }
 
