@@ -226,7 +226,9 @@ impl Guard {
     fn check_hosts<'h>(&self, head: &'h Parts) -> Result<Host<'h>, Refusal> {
         let named = head.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
         // Of a target in absolute form.
-        let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+        // Who asks may name himself before the host: a key is no host, and is not told.
+        let host = |authority: &'h str| authority.rsplit('@').next().unwrap_or(authority).as_bytes();
+        let target = head.uri.authority().map(|authority| host(authority.as_str()));
         let mut known = None;
         for name in named.chain(target) {
             let host = std::str::from_utf8(name).ok().and_then(|text| Host::with_port(text.trim()));

@@ -109,6 +109,16 @@ const OTHER_EVENTS: &str = "events carry documents or a finish reason that the a
 /// Answers with a signed URL, whose signature is not written.
 pub(crate) const HOLDS_A_SECRET: Known = Known(&[("0fd95e61", "the address of an image is signed")]);
 
+/// Answers that are not kept as they were on the wire, since something in them looks like a key.
+pub(crate) const WITHOUT_WIRE: Known =
+    Known(&[("0fd95e61", "the address of an image is signed"), ("a5bc813f", "a blob that looks like a key")]);
+
+/// Kept as they came where they were tampered with, since their events then say two things; their last one has no mark.
+pub(crate) const UNMARKED: Known = Known(&[
+    ("1f0a950a", "its events have no is_finished that the answer has"),
+    ("fa7353fd", "its events have no is_finished that the answer has"),
+]);
+
 const TWO_ANSWERS: &str = "two answers in one body, of which it reads the last: the first one's end is the end";
 
 /// Where the other collapser sees something else: the field, of whom, and why.

@@ -117,7 +117,10 @@ fn asks() -> Vec<(String, Ask)> {
         all.push((format!("the path, {place}"), Ask::at(format!("/v1/files/{key}/content"), "{}")));
         all.push((format!("the test's id in the path, {place}"), Ask::at(format!("/__test/{key}{CHAT}"), hi().body)));
     }
-    all.push(("the user part of the target".into(), Ask::at(format!("http://user:{NAMED}@test{CHAT}"), hi().body)));
+    all.push((
+        "the user part of the target".into(),
+        Ask::at(format!("http://user:{NAMED}@localhost{CHAT}"), hi().body),
+    ));
     // Texts of a conversation, each with a key of its own shape, a setting, a URL, JSON in it.
     let texts = [
         format!("why is {key} refused?"),
