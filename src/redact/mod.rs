@@ -1,6 +1,6 @@
 //! What must never be written, and how it is replaced.
 //!
-//! Credentials of known [shapes], what stands under the [names] of credentials and [looks] like one, and what `--redact`
+//! Credentials of known shapes, what stands under the names of credentials and looks like one, and what `--redact`
 //! adds, become `[redacted]`; what is no credential stays as it is. Redaction comes before hashing, so a request matches
 //! its recording whatever the key in it was. It finds the same in a text and in its JSON form: a shape may begin after an
 //! escape (`\nsk-…`) or a percent code (`%20sk-…`) as after any other character that is no letter, and codes in a secret

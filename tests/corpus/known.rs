@@ -171,7 +171,7 @@ pub(crate) fn disagreed(capture: &Capture, field: &str) -> bool {
 /// is an id, which counts by its order. The wires say where, in a few pointers each.
 pub(crate) fn unseen(place: &str, codec: &dyn Codec) -> bool {
     let first = place.split('/').nth(1).unwrap_or("");
-    let fits = |pointer: &&str| {
+    let fits = |pointer: &str| {
         let mut steps = place.split('/');
         // What stands within something that is left out is left out as well.
         pointer.split('/').all(|wanted| steps.next().is_some_and(|step| wanted == "*" || wanted == step))
@@ -183,5 +183,5 @@ pub(crate) fn unseen(place: &str, codec: &dyn Codec) -> bool {
     }
     NOT_IDENTITY.contains(&first)
         || ["stream", "stream_options"].contains(&first)
-        || places.ids.iter().chain(places.unseen).any(|pointer| fits(&pointer))
+        || places.ids.iter().chain(places.unseen).any(|pointer| fits(pointer))
 }
