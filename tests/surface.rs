@@ -284,6 +284,7 @@ fn server(mode: usize, upstream: &str, folder: &Folder) -> Mock {
         let soon = Duration::from_millis(200);
         (config.limits.head, config.limits.body, config.limits.idle) = (soon, soon, soon);
         config.strict = mode == 0;
+        config.fixtures_given = false; // a strict server does not start over a folder without fixtures
         config.record = mode == 1 || mode == 2;
         config.proxy_only = mode == 3;
         (config.record_wire, config.record_errors, config.record_timings) = (mode == 2, mode == 2, mode == 2);
