@@ -319,7 +319,13 @@ fn key() -> impl Strategy<Value = String> {
         let alphabet: Vec<char> =
             (33_u8..127).filter(|b| (shape.body)(*b) && b.is_ascii_alphanumeric()).map(char::from).collect();
         let body = prop::collection::vec(prop::sample::select(alphabet), shape.real);
-        (prop::sample::select(shape.prefixes), body.prop_map(|body| body.into_iter().collect::<String>()))
+        let joined = |mut body: Vec<char>| {
+            if let Some(joint) = shape.joint {
+                body[14] = char::from(joint);
+            }
+            body.into_iter().collect::<String>()
+        };
+        (prop::sample::select(shape.prefixes), body.prop_map(joined))
     });
     let mixed = |text: &str| {
         let has = |of: fn(&u8) -> bool| text.as_bytes()[text.len() - 16..].iter().any(of);
