@@ -91,14 +91,31 @@ pub(super) fn is_wordy(text: &[u8]) -> bool {
 /// What stands where a secret belongs: a reference to it, a template, a hint.
 pub(super) fn is_placeholder(text: &[u8]) -> bool {
     let has = |what: &[u8]| memchr::memmem::find(text, what).is_some();
+    is_reference(text) || [b"...".as_slice(), "…".as_bytes(), b"***", b"://", REDACTED.as_bytes()].into_iter().any(has)
+}
+
+/// What only says where a secret is to be found, or that one belongs here.
+pub(super) fn is_reference(text: &[u8]) -> bool {
+    let has = |what: &[u8]| memchr::memmem::find(text, what).is_some();
     let begins = |words: &[&[u8]], at: usize| words.iter().any(|word| starts_with(&text[at..], word));
     is_filler(text)
-        || text.iter().any(|b| matches!(b, b'<' | b'>' | b'{' | b'}' | b'`'))
         || text[0] == b'$'
         || (text[0] == b'%' && text.ends_with(b"%"))
-        || [b"$(".as_slice(), b"...", "…".as_bytes(), b"***", b"://", b"%(", REDACTED.as_bytes()].into_iter().any(has)
+        || text == REDACTED.as_bytes()
+        || [b"${".as_slice(), b"{{", b"$(", b"%("].into_iter().any(has)
+        || holds_name(text, b'{', b'}')
+        || holds_name(text, b'<', b'>')
         || begins(&ELSEWHERE, 0)
         || (0..text.len()).any(|at| (at == 0 || !text[at - 1].is_ascii_alphanumeric()) && begins(&INSTEAD, at))
+}
+
+/// A name between brackets: `{api_key}`, `<your key>`.
+fn holds_name(text: &[u8], open: u8, close: u8) -> bool {
+    let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' ');
+    memchr::memchr_iter(open, text).any(|at| {
+        let name = text[at + 1..].iter().take_while(|b| in_name(b)).count();
+        name > 0 && text.get(at + 1 + name) == Some(&close)
+    })
 }
 
 /// `word` in any case.
@@ -137,7 +154,7 @@ fn is_one_long_word(run: &[u8]) -> bool {
 /// A password, where a name says that this is one.
 pub(super) fn is_password(text: &[u8], bare: bool) -> bool {
     let path = [&b"/"[..], b"~/", b"./"].iter().any(|begin| text.starts_with(begin));
-    if text.len() < MIN_PASSWORD_BYTES || path || has_space(text) || is_placeholder(text) || is_code(text, bare) {
+    if text.len() < MIN_PASSWORD_BYTES || path || has_space(text) || is_reference(text) || is_code(text, bare) {
         return false;
     }
     // In code, a sign at the beginning is an operator.

@@ -6,9 +6,11 @@
 //! escape (`\nsk-…`) or a percent code (`%20sk-…`) as after any other character that is no letter, and codes in a secret
 //! are read through. A text that was redacted is not changed again.
 
+mod begin;
 mod decoded;
 mod find;
 mod looks;
+mod named;
 mod names;
 mod shapes;
 mod shown;
@@ -28,16 +30,6 @@ pub const REDACTED: &str = "[redacted]";
 /// How often a text is looked through: what was replaced may uncover the next. One that is not done with then, or that
 /// was made to keep us busy, is replaced as a whole.
 const MAX_PASSES: usize = 8;
-
-/// JSON members that only a provider can read, and must get back as they were.
-const OPAQUE: [&str; 6] = [
-    "encrypted_content",
-    "reasoningSignature",
-    "redactedContent",
-    "signature",
-    "thoughtSignature",
-    "thought_signature",
-];
 
 /// Replaces secrets in text.
 #[derive(Clone, Debug)]
@@ -126,7 +118,7 @@ impl Redactor {
     }
 
     fn redact_value(&self, kind: Option<Kind>, text: &mut String) -> bool {
-        let named = kind.and_then(|kind| find::under_name(kind, text));
+        let named = kind.and_then(|kind| named::under_name(kind, text));
         if let Some(range) = &named {
             text.replace_range(range.clone(), REDACTED);
         }
@@ -154,10 +146,12 @@ impl Redactor {
         let server =
             members.get("type").is_some_and(|kind| kind == "mcp") || members.contains_key("authorization_token");
         let to_server = self.known_shapes && server;
+        let sealed =
+            members.get("type").is_some_and(|kind| kind == "redacted_thinking" || kind == "reasoning.encrypted");
         for (name, value) in members.iter_mut() {
-            let kind = if self.known_shapes { kind_of_member(name).or(above) } else { None };
+            let kind = kind_of_member(name).or(above.filter(|_| name == "value")).filter(|_| self.known_shapes);
             found |= match value {
-                Value::String(_) if OPAQUE.contains(&&**name) => false,
+                Value::String(_) if is_opaque_member(name) || (sealed && name == "data") => false,
                 Value::String(text) if to_server && matches!(kind, Some(Kind::Authorization | Kind::Key)) => hide(text),
                 Value::Object(headers) if self.known_shapes && name.to_ascii_lowercase().ends_with("headers") => {
                     self.redact_headers(headers, to_server)
@@ -216,6 +210,11 @@ impl Redactor {
     }
 }
 
+/// Whether only a provider can read what this member holds: it must get it back as it was.
+fn is_opaque_member(name: &str) -> bool {
+    name.starts_with("encrypted_") || name.ends_with("ignature") || name == "redactedContent"
+}
+
 /// What a member's name tells of it: outside a URL, a `key` or a `code` is none.
 fn kind_of_member(name: &str) -> Option<Kind> {
     names::kind(name.as_bytes()).filter(|kind| *kind != Kind::InUrl)
@@ -227,16 +226,16 @@ fn redact_pair(members: &mut Map<String, Value>) -> bool {
     let (Some(kind), Some(Value::String(text))) = (kind_of_member(name), members.get_mut("value")) else {
         return false;
     };
-    let Some(range) = find::under_name(kind, text) else { return false };
+    let Some(range) = named::under_name(kind, text) else { return false };
     text.replace_range(range, REDACTED);
     true
 }
 
 /// Replaces all of a text but a scheme before it; not what only says where a secret belongs.
 fn hide(text: &mut String) -> bool {
-    let scheme = text.split_once(' ').filter(|(scheme, _)| find::is_scheme(scheme.as_bytes()));
+    let scheme = text.split_once(' ').filter(|(scheme, _)| named::is_scheme(scheme.as_bytes()));
     let at = scheme.map_or(0, |(scheme, _)| scheme.len() + 1);
-    if looks::is_placeholder(&text.as_bytes()[at..]) {
+    if looks::is_reference(&text.as_bytes()[at..]) {
         return false;
     }
     text.replace_range(at.., REDACTED);

@@ -26,6 +26,8 @@ pub(super) struct Shape {
     pub(super) real: usize,
     /// What there is among them.
     pub(super) has: Has,
+    /// A byte that joins its parts, where it has parts.
+    pub(super) joint: Option<u8>,
     /// Bits of information a byte, at least.
     pub(super) entropy: f32,
     /// What begins alike and is no credential.
@@ -57,7 +59,19 @@ const fn shape(
     min: usize,
     real: usize,
 ) -> Shape {
-    Shape { name, source, prefixes, body, min, max: OPEN, real, has: Has::Digit, entropy: 2.0, innocent: &[] }
+    Shape {
+        name,
+        source,
+        prefixes,
+        body,
+        min,
+        max: OPEN,
+        real,
+        has: Has::Digit,
+        joint: None,
+        entropy: 2.0,
+        innocent: &[],
+    }
 }
 
 fn token(b: u8) -> bool {
@@ -118,6 +132,10 @@ impl Shape {
         Shape { has, ..self }
     }
 
+    const fn joint(self, joint: u8) -> Self {
+        Shape { joint: Some(joint), ..self }
+    }
+
     const fn entropy(self, entropy: f32) -> Self {
         Shape { entropy, ..self }
     }
@@ -138,7 +156,8 @@ impl Shape {
             }
             Has::Random => is_random(body),
         };
-        body.len() >= self.min && whole && has && !is_filler(body) && entropy(body) >= self.entropy
+        let joined = self.joint.is_none_or(|joint| body.contains(&joint));
+        body.len() >= self.min && whole && has && joined && !is_filler(body) && entropy(body) >= self.entropy
     }
 }
 
@@ -301,8 +320,12 @@ pub(super) const SHAPES: &[Shape] = &[
         .innocent(&["secret_manager_client_v1", "secret_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]),
     shape("Airtable", gitleaks!("airtable"), &["pat"], |b| alphanumeric(b) || b == b'.', 60, 79)
         .has(Has::Random)
+        .joint(b'.')
         .entropy(3.0)
-        .innocent(&["path.to.a.very.long.module.name.that.goes.on.and.on.in.version2.of.it"]),
+        .innocent(&[
+            "pathpathcontentpatholdTextnewTextcommandpatternpatternpromptnamequerylookupIdquery1",
+            "path.to.a.very.long.module.name.that.goes.on.and.on.in.version2.of.it",
+        ]),
     shape("Figma", GITHUB_LIST, &["figd_"], token, 30, 40).has(Has::Random),
     shape("Postman", gitleaks!("postman"), &["PMAK-"], hex_parts, 40, 59),
     shape("Pulumi", gitleaks!("pulumi"), &["pul-"], hex, 40, 40).at_most(40),
@@ -354,6 +377,7 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     shape("SendGrid", gitleaks!("sendgrid"), &["SG."], dotted, 40, 66)
         .has(Has::Random)
+        .joint(b'.')
         .innocent(&["SG.Controllers.UserController.GetAllUsersById2.Async"]),
     shape("Twilio", gitleaks!("twilio"), &["SK", "AC"], hex, 32, 32).at_most(32).entropy(3.0).innocent(&[
         "SKU",
@@ -399,7 +423,8 @@ mod tests {
             alphabet[usize::try_from(state >> 33).unwrap() % alphabet.len()]
         };
         let mixed = |body: &str| {
-            body.bytes().any(|b| b.is_ascii_digit())
+            shape.joint.is_none_or(|joint| body.as_bytes()[1..].contains(&joint))
+                && body.bytes().any(|b| b.is_ascii_digit())
                 && (!(shape.body)(b'z') || body.bytes().any(|b| b.is_ascii_lowercase()))
                 && (!(shape.body)(b'Z') || body.bytes().any(|b| b.is_ascii_uppercase()))
                 && body.ends_with(|c: char| c.is_ascii_alphanumeric())

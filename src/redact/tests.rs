@@ -88,6 +88,7 @@ fn secrets_are_told_by_their_names() {
     replaced(&["password={}", "\"password\": \"{}\"", "https://user:{}@host"], "hunter2!");
     replaced(&["{\"password\": \"{}\"}", "{\"a\":\"{\\\"password\\\":\\\"{}\\\"}\"}"], r"hunter2!\\\\");
     replaced(&["{\"password\": \"{}\"}"], r#"hunter\"2!"#);
+    replaced(&["\"password\": \"{}\"", "password='{}'"], "p{a<ss}w0rd(1)");
     replaced(&["Password: {}", "password={}"], "Summer2024!");
     replaced(&["https://user:{}@host/x"], "pass");
     replaced(&["https://a.b/?token={}&c", "https://a.b/?sig={}", "https://a.b/?access_token={}"], "s3cr3tt0k3n");
@@ -208,7 +209,7 @@ fn json_is_redacted_by_its_names() {
                 {"X-Team": "[redacted]", "Authorization": "Bearer [redacted]", "Accept": "a/b"}}]}),
         ),
         (
-            json!({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x", "authorization_token": "swordfish"}]}),
+            json!({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x", "authorization_token": "sword<fish"}]}),
             json!({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x", "authorization_token": "[redacted]"}]}),
         ),
         (
@@ -224,7 +225,9 @@ fn json_is_redacted_by_its_names() {
     let blob = opaque().repeat(12);
     let mut same = json!({
         "encrypted_content": format!("{blob}-sk-{blob}"), "signature": format!("sk-{key}"), "thoughtSignature": key,
-        "data": blob, "token": "the", "key": key, "headers": ["Name", "Age"], "tokens": [key],
+        "data": blob, "token": "the", "thought_signature": format!("sk-{key}"), "encrypted_index": format!("sk-{key}"),
+        "password": {"type": "string", "pattern": "^(?=.*[0-9]).{8,}$", "example": "hunter2!"},
+        "sealed": {"type": "redacted_thinking", "data": format!("sk-{key}")}, "key": key, "headers": ["Name", "Age"], "tokens": [key],
         "parameters": {"properties": {"api_key": {"type": "string", "description": "an API key"}}, "required": ["api_key"]},
     });
     assert!(!Redactor::default().redact_json(&mut same), "{same}");
@@ -319,7 +322,13 @@ fn key() -> impl Strategy<Value = String> {
         let alphabet: Vec<char> =
             (33_u8..127).filter(|b| (shape.body)(*b) && b.is_ascii_alphanumeric()).map(char::from).collect();
         let body = prop::collection::vec(prop::sample::select(alphabet), shape.real);
-        (prop::sample::select(shape.prefixes), body.prop_map(|body| body.into_iter().collect::<String>()))
+        let joined = |mut body: Vec<char>| {
+            if let Some(joint) = shape.joint {
+                body[14] = char::from(joint);
+            }
+            body.into_iter().collect::<String>()
+        };
+        (prop::sample::select(shape.prefixes), body.prop_map(joined))
     });
     let mixed = |text: &str| {
         let has = |of: fn(&u8) -> bool| text.as_bytes()[text.len() - 16..].iter().any(of);
